@@ -74,7 +74,7 @@ Status: deinstall ok config-files
 Priority: important
 Section: admin
 Installed-Size: 199
-Maintainer: ifupdown maintainers <ifupdown@packages.debian.org>
+Maintainer: ifupdown maintainers <ifupdown@example.org>
 Architecture: amd64
 Version: 0.8.41
 Conffiles:
@@ -125,7 +125,7 @@ impl DebianPackage {
         } else {
             source_name
         };
-        let maintainer = format!("{source_name} maintainers <{source_name}@packages.debian.org>");
+        let maintainer = format!("{source_name} maintainers <{source_name}@example.org>");
         let conffiles = self.conffile().map(|path| {
             let sum = noise::bytes(&path, 16);
             let sum: String = sum.iter().fold(String::new(), |mut text, byte| {
