@@ -1,1 +1,21 @@
 #![doc = include_str!("../README.md")]
+
+pub mod announce;
+pub mod arn;
+pub mod clock;
+pub mod ecr;
+pub mod endpoint;
+pub mod event;
+pub mod id;
+pub mod image;
+pub mod integration;
+pub mod object;
+pub mod problem;
+pub mod random;
+pub mod scope;
+pub mod session;
+pub mod store;
+pub mod tenant;
+pub mod tenant_template;
+pub mod verdict;
+pub mod work;

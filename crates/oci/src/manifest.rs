@@ -6,6 +6,10 @@ use crate::Digest;
 
 /// A manifest that this crate understands: one image, or an index of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few are alive at a time, and boxes would be in every reader's way"
+)]
 pub enum Manifest {
     /// One image (or another artifact that has an image's form).
     Image(ImageManifest),
@@ -192,6 +196,7 @@ impl From<String> for MediaType {
 
 impl MediaType {
     /// Returns the type's name as it is sent to registries.
+    #[expect(clippy::missing_panics_doc, reason = "a test holds the table to every type")]
     pub fn as_str(&self) -> &str {
         match self {
             Self::ForeignLayer(name) | Self::Other(name) => name,

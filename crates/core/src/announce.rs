@@ -1,0 +1,116 @@
+//! What is told to everyone who listens on the event bus.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use portwarden_oci::{Digest, RepositoryName, Tag};
+use serde::Serialize;
+
+use crate::{
+    id::{AccountId, IntegrationId, Region, TenantId},
+    image::ScanResult,
+};
+
+/// The `source` of every event that Portwarden sends.
+pub const SOURCE: &str = "portwarden";
+
+/// Something that others may want to act on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Announcement {
+    /// An image's scan ended.
+    ImageScanned(ImageScanned),
+    /// What is known of a connection's role changed.
+    ConnectionChanged(ConnectionChanged),
+}
+
+impl Announcement {
+    /// Returns the event's `detail-type`.
+    pub fn detail_type(&self) -> &'static str {
+        match self {
+            Self::ImageScanned(_) => "Image Scanned",
+            Self::ConnectionChanged(_) => "Connection Changed",
+        }
+    }
+}
+
+/// An image's scan ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageScanned {
+    /// Whose image.
+    pub tenant: TenantId,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The registry's account.
+    pub account: AccountId,
+    /// The registry's region.
+    pub region: Region,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The image.
+    pub digest: Digest,
+    /// The tags that pointed to it.
+    pub tags: Vec<Tag>,
+    /// The version of the catalog.
+    pub catalog_version: u32,
+    /// How it ended.
+    pub outcome: ScanResult,
+    /// The name of the report in the bucket, where there is one.
+    pub report: Option<String>,
+    /// The name of the SBOM in the bucket, where there is one.
+    pub sbom: Option<String>,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// What is known of a connection's role changed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionChanged {
+    /// Whose connection.
+    pub tenant: TenantId,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The region.
+    pub region: Region,
+    /// Whether the role may be used now.
+    pub proven: bool,
+    /// The code of the first problem, if there is one.
+    pub code: Option<String>,
+    /// When it was found.
+    pub at: Timestamp,
+}
+
+/// Tells everyone who listens.
+#[async_trait]
+pub trait Announce: Send + Sync {
+    /// Sends one event; when this returns, the bus has it.
+    async fn announce(&self, announcement: &Announcement) -> Result<(), AnnounceError>;
+}
+
+/// The bus did not take the event.
+#[derive(Debug, thiserror::Error)]
+#[error("the event bus is unavailable")]
+pub struct AnnounceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A bus in memory, for tests and the simulation.
+#[derive(Debug, Default)]
+pub struct MemoryBus(std::sync::Mutex<Vec<Announcement>>);
+
+impl MemoryBus {
+    /// Takes everything that was announced, in order.
+    pub fn take(&self) -> Vec<Announcement> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Announce for MemoryBus {
+    async fn announce(&self, announcement: &Announcement) -> Result<(), AnnounceError> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(announcement.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,499 @@
+//! Who may send events: Basic credentials of an integration's event endpoint.
+//!
+//! A password is stored as Argon2id. All hashes of one integration share a salt, so that an attempt costs exactly one
+//! computation, however many regions and generations there are and whether or not the integration exists; what a
+//! process has computed it remembers under a keyed HMAC, so that the price is paid once.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use argon2::{Algorithm, Argon2, Params};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::{
+    id::{AccountId, IntegrationId, Region, TenantId},
+    random::{Randomness, random_secret},
+    scope::TenantScope,
+};
+
+/// What is known of an event endpoint before its caller is: no tenant's content.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Whose endpoint it is.
+    pub tenant: TenantId,
+    /// Which integration's.
+    pub integration: IntegrationId,
+    /// The account that events must come from, once it is proven.
+    pub account: Option<AccountId>,
+    /// Whether the integration is removed, with its credentials kept to tell so.
+    pub removed: bool,
+    /// The salt of its hashes.
+    pub salt: Salt,
+    /// The regions, with the credentials of each.
+    pub regions: BTreeMap<Region, EndpointRegion>,
+}
+
+/// One region of an [`Endpoint`].
+#[derive(Debug, Clone)]
+pub struct EndpointRegion {
+    /// Whether the region's role is proven, so that its events are accepted.
+    pub proven: bool,
+    /// The credentials that it may send with, at most two generations.
+    pub credentials: Vec<Credential>,
+}
+
+/// A user name and the hash of its password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// The user name.
+    pub username: Username,
+    /// The hash of the password under the integration's salt.
+    pub hash: PasswordHash,
+    /// Counts the credentials of a region, from 1.
+    pub generation: u32,
+}
+
+/// The name that a caller gives: 1 to 128 printable ASCII characters without a colon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Username(String);
+
+/// A salt of 16 random bytes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Salt(#[serde(with = "hex::serde")] [u8; 16]);
+
+/// An Argon2id hash of 32 bytes.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordHash(#[serde(with = "hex::serde")] [u8; 32]);
+
+/// A password that is good enough to be stored: generated, or at least 24 characters long.
+#[derive(Clone)]
+pub struct Password(SecretString);
+
+/// What a caller presents.
+#[derive(Clone)]
+pub struct BasicCredentials {
+    username: String,
+    password: SecretString,
+}
+
+/// A caller whose credentials are right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authenticated {
+    /// What follows is done for this tenant.
+    pub scope: TenantScope,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The region whose credentials these are, and their generation.
+    pub region: Region,
+    /// The generation of the credentials.
+    pub generation: u32,
+}
+
+/// Why a chosen name or password is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// The user name has characters or a length that Basic authentication cannot carry safely.
+    #[error("a user name has 1 to 128 printable ASCII characters and no colon")]
+    Username,
+    /// The password is too short, or has characters that cannot be sent.
+    #[error("a password has 24 to 512 characters and no control characters")]
+    Password,
+}
+
+impl Username {
+    /// Takes a chosen name.
+    pub fn parse(text: &str) -> Result<Self, CredentialError> {
+        let is_valid = |b: u8| b.is_ascii_graphic() && b != b':';
+        if (1..=128).contains(&text.len()) && text.bytes().all(is_valid) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(CredentialError::Username)
+        }
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Username {
+    type Error = CredentialError;
+
+    fn try_from(text: String) -> Result<Self, CredentialError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Username> for String {
+    fn from(name: Username) -> Self {
+        name.0
+    }
+}
+
+impl Salt {
+    /// Makes a new salt.
+    pub fn generate(randomness: &dyn Randomness) -> Self {
+        let mut bytes = [0; 16];
+        randomness.fill(&mut bytes);
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Salt")
+    }
+}
+
+impl PartialEq for PasswordHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other).into()
+    }
+}
+
+impl Eq for PasswordHash {}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
+
+impl PasswordHash {
+    fn matches(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+
+    /// Computes the hash with OWASP's least parameters for Argon2id: 19 MiB, two passes, one lane.
+    fn compute(salt: &Salt, password: &SecretString) -> Self {
+        let params = Params::new(19 * 1024, 2, 1, Some(32)).expect("constant parameters are valid");
+        let mut hash = [0; 32];
+        Argon2::new(Algorithm::Argon2id, argon2::Version::V0x13, params)
+            .hash_password_into(password.expose_secret().as_bytes(), &salt.0, &mut hash)
+            .expect("the salt and the output have lengths that Argon2 takes");
+        Self(hash)
+    }
+}
+
+impl Password {
+    /// The least length of a chosen password in characters.
+    pub const MIN_LENGTH: usize = 24;
+
+    /// The greatest length of a password in bytes: EventBridge's limit for a connection's password.
+    pub const MAX_LENGTH: usize = 512;
+
+    /// Takes a chosen password.
+    pub fn parse(text: &SecretString) -> Result<Self, CredentialError> {
+        let text = text.expose_secret();
+        let long_enough = text.chars().count() >= Self::MIN_LENGTH && text.len() <= Self::MAX_LENGTH;
+        if long_enough && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned().into()))
+        } else {
+            Err(CredentialError::Password)
+        }
+    }
+
+    /// Makes a password of 200 random bits.
+    pub fn generate(randomness: &dyn Randomness) -> Self {
+        Self(random_secret(randomness, 40))
+    }
+
+    /// Hashes the password for one integration.
+    pub fn hash(&self, salt: &Salt) -> PasswordHash {
+        PasswordHash::compute(salt, &self.0)
+    }
+
+    /// Returns the password, to be shown once.
+    pub fn secret(&self) -> &SecretString {
+        &self.0
+    }
+}
+
+impl BasicCredentials {
+    /// Reads the value of an `Authorization` header.
+    ///
+    /// Source: RFC 7617. Anything else than Basic, and anything garbled, is no credentials.
+    pub fn parse(header: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(header).ok()?;
+        let (scheme, encoded) = text.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = BASE64_STANDARD.decode(encoded.trim_matches(' ')).ok()?;
+        let decoded = String::from_utf8(decoded).ok()?;
+        let (username, password) = decoded.split_once(':')?;
+        let fits = username.len() <= 128 && password.len() <= Password::MAX_LENGTH;
+        fits.then(|| Self {
+            username: username.to_owned(),
+            password: password.to_owned().into(),
+        })
+    }
+}
+
+/// Checks what callers present, and remembers what it has computed.
+pub struct CredentialChecker {
+    key: [u8; 32],
+    no_salt: Salt,
+    computed: Mutex<Computed>,
+}
+
+#[derive(Default)]
+struct Computed {
+    hashes: BTreeMap<[u8; 32], PasswordHash>,
+    order: VecDeque<[u8; 32]>,
+}
+
+impl CredentialChecker {
+    /// How many computations a process remembers: some 100 KiB.
+    const REMEMBERED: usize = 1024;
+
+    /// Makes a checker with a key of its own.
+    pub fn new(randomness: &dyn Randomness) -> Self {
+        let mut key = [0; 32];
+        randomness.fill(&mut key);
+        Self {
+            key,
+            no_salt: Salt::generate(randomness),
+            computed: Mutex::default(),
+        }
+    }
+
+    /// Tells whose credentials these are, if they are the endpoint's.
+    ///
+    /// The work is the same for a missing endpoint, an unknown name and a wrong password.
+    pub fn check(
+        &self,
+        endpoint: Option<&Endpoint>,
+        presented: Option<&BasicCredentials>,
+    ) -> Option<Authenticated> {
+        let nobody = BasicCredentials {
+            username: String::new(),
+            password: String::new().into(),
+        };
+        let presented_or_nobody = presented.unwrap_or(&nobody);
+        let salt = endpoint.map_or(&self.no_salt, |endpoint| &endpoint.salt);
+        let hash = self.hash(salt, &presented_or_nobody.password);
+        let username = presented_or_nobody.username.as_bytes();
+        let mut found = None;
+        for (region, settings) in endpoint.iter().flat_map(|endpoint| &endpoint.regions) {
+            for credential in &settings.credentials {
+                let right = credential.username.0.as_bytes().ct_eq(username) & credential.hash.matches(&hash);
+                if right.into() {
+                    found = Some((region, credential.generation));
+                }
+            }
+        }
+        presented?;
+        let ((region, generation), endpoint) = found.zip(endpoint)?;
+        Some(Authenticated {
+            scope: TenantScope::of(endpoint.tenant.clone()),
+            integration: endpoint.integration.clone(),
+            region: region.clone(),
+            generation,
+        })
+    }
+
+    fn hash(&self, salt: &Salt, password: &SecretString) -> PasswordHash {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        mac.update(&salt.0);
+        mac.update(password.expose_secret().as_bytes());
+        let name: [u8; 32] = mac.finalize().into_bytes().into();
+        let known = self.computed().hashes.get(&name).cloned();
+        known.unwrap_or_else(|| {
+            let hash = PasswordHash::compute(salt, password);
+            let mut computed = self.computed();
+            if computed.hashes.insert(name, hash.clone()).is_none() {
+                computed.order.push_back(name);
+            }
+            if computed.order.len() > Self::REMEMBERED
+                && let Some(oldest) = computed.order.pop_front()
+            {
+                computed.hashes.remove(&oldest);
+            }
+            hash
+        })
+    }
+
+    fn computed(&self) -> std::sync::MutexGuard<'_, Computed> {
+        self.computed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::OsRandomness;
+
+    const PASSWORD: &str = "correct:horse battery staple ü";
+
+    fn endpoint() -> Endpoint {
+        let salt = Salt::generate(&OsRandomness);
+        let password = Password::parse(&PASSWORD.into()).unwrap();
+        let credential = |name: &str, password: &Password, generation| Credential {
+            username: Username::parse(name).unwrap(),
+            hash: password.hash(&salt),
+            generation,
+        };
+        let other = Password::generate(&OsRandomness);
+        let credentials = vec![
+            credential("events", &other, 1),
+            credential("events", &password, 2),
+        ];
+        let region = |proven, credentials| EndpointRegion { proven, credentials };
+        let regions = BTreeMap::from([
+            ("eu-central-1".parse().unwrap(), region(true, credentials)),
+            (
+                "us-east-1".parse().unwrap(),
+                region(false, vec![credential("other", &other, 1)]),
+            ),
+        ]);
+        Endpoint {
+            tenant: TenantId::generate(&OsRandomness),
+            integration: IntegrationId::generate(&OsRandomness),
+            account: None,
+            removed: false,
+            salt,
+            regions,
+        }
+    }
+
+    fn header(text: &str) -> Option<BasicCredentials> {
+        BasicCredentials::parse(format!("Basic {}", BASE64_STANDARD.encode(text)).as_bytes())
+    }
+
+    #[test]
+    fn right_credentials_open_in_either_generation() {
+        let endpoint = endpoint();
+        let checker = CredentialChecker::new(&OsRandomness);
+        for _ in 0..2 {
+            let found = checker
+                .check(Some(&endpoint), header(&format!("events:{PASSWORD}")).as_ref())
+                .unwrap();
+            assert_eq!(found.scope.tenant(), &endpoint.tenant);
+            assert_eq!((found.region.as_str(), found.generation), ("eu-central-1", 2));
+        }
+    }
+
+    #[test]
+    fn anything_else_opens_nothing() {
+        let endpoint = endpoint();
+        let checker = CredentialChecker::new(&OsRandomness);
+        for presented in [
+            "events:".to_owned(),
+            format!("other:{PASSWORD}"),
+            format!("Events:{PASSWORD}"),
+            format!(":{PASSWORD}"),
+            format!("events:{}", &PASSWORD[..PASSWORD.len() - 2]),
+            format!("events:{PASSWORD} "),
+        ] {
+            assert_eq!(
+                checker.check(Some(&endpoint), header(&presented).as_ref()),
+                None,
+                "{presented:?}"
+            );
+        }
+        assert_eq!(checker.check(Some(&endpoint), None), None);
+        assert_eq!(
+            checker.check(None, header(&format!("events:{PASSWORD}")).as_ref()),
+            None
+        );
+    }
+
+    #[test]
+    fn an_empty_stored_name_is_not_opened_by_no_credentials() {
+        // The stand-in for missing credentials must never match, even if its hash were stored.
+        let mut endpoint = endpoint();
+        let salt = endpoint.salt.clone();
+        let hash = PasswordHash::compute(&salt, &String::new().into());
+        let credential = Credential {
+            username: Username(String::new()),
+            hash,
+            generation: 1,
+        };
+        endpoint
+            .regions
+            .values_mut()
+            .for_each(|region| region.credentials = vec![credential.clone()]);
+        assert_eq!(
+            CredentialChecker::new(&OsRandomness).check(Some(&endpoint), None),
+            None
+        );
+    }
+
+    #[test]
+    fn headers_are_read_or_are_no_credentials() {
+        for garbled in [
+            &b""[..],
+            b"Basic",
+            b"Basic !",
+            b"Bearer eDp5",
+            b"Basic eHk=",
+            b"Basic \xff",
+            b"BasiceDp5",
+        ] {
+            assert!(BasicCredentials::parse(garbled).is_none(), "{garbled:?}");
+        }
+        for fine in ["Basic eDp5", "basic eDp5", "BASIC  eDp5 "] {
+            let credentials = BasicCredentials::parse(fine.as_bytes()).unwrap();
+            assert_eq!(
+                (
+                    credentials.username.as_str(),
+                    credentials.password.expose_secret()
+                ),
+                ("x", "y")
+            );
+        }
+    }
+
+    #[test]
+    fn passwords_are_long_and_never_shown() {
+        assert_eq!(
+            Password::parse(&"a".repeat(23).into()).err(),
+            Some(CredentialError::Password)
+        );
+        assert_eq!(
+            Password::parse(&"a".repeat(513).into()).err(),
+            Some(CredentialError::Password)
+        );
+        assert_eq!(
+            Password::parse(&format!("{}\n", "a".repeat(30)).into()).err(),
+            Some(CredentialError::Password)
+        );
+        let endpoint = endpoint();
+        let shown = format!("{endpoint:?}");
+        let hash = serde_json::to_string(&endpoint.regions.values().next().unwrap().credentials).unwrap();
+        let hash = hash.split("hash\":\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(!shown.contains(hash), "{shown}");
+    }
+
+    #[test]
+    fn forgets_the_oldest_computations() {
+        let checker = CredentialChecker::new(&OsRandomness);
+        {
+            let mut computed = checker.computed();
+            for index in 0..CredentialChecker::REMEMBERED {
+                let mut name = [0; 32];
+                name[..8].copy_from_slice(&index.to_be_bytes());
+                computed.hashes.insert(name, PasswordHash([0; 32]));
+                computed.order.push_back(name);
+            }
+        }
+        checker.check(None, header("a:b").as_ref());
+        let computed = checker.computed();
+        assert_eq!(
+            (computed.hashes.len(), computed.order.len()),
+            (CredentialChecker::REMEMBERED, CredentialChecker::REMEMBERED)
+        );
+    }
+}

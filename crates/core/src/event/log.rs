@@ -1,0 +1,181 @@
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use portwarden_oci::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::{EventKind, UnverifiedEvent};
+use crate::{
+    id::{EventId, IntegrationId},
+    scope::TenantScope,
+    store::{Condition, Key, Store, StoreError, Write, WriteError},
+};
+
+/// Remembers which events came, so that a repetition has no second effect.
+#[derive(Clone)]
+pub struct EventLog {
+    store: Arc<dyn Store>,
+}
+
+/// What became of an event that was handed to [`EventLog::record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is new: its work must be queued.
+    New,
+    /// It came before; its work may have been lost before it was queued, so it must be queued again.
+    Repeated,
+    /// It came before, and its work was taken up.
+    Settled,
+    /// Another event came under this id before; the first one counts.
+    Conflicting,
+}
+
+/// What became of the mark that [`EventLog::settle`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The event is marked.
+    Now,
+    /// It was marked before, or is not known any more.
+    Already,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EventRecord {
+    #[serde(flatten)]
+    kind: EventKind,
+    source: String,
+    time: Timestamp,
+    received_at: Timestamp,
+    body: Digest,
+    /// Set by whoever takes up the work, which proves that it was queued.
+    settled: bool,
+}
+
+impl EventLog {
+    /// How long an event's id is kept: a dead-letter queue of a tenant may deliver again for 14 days.
+    pub const KEPT: SignedDuration = SignedDuration::from_hours(16 * 24);
+
+    /// Opens the log in a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    fn key(scope: &TenantScope, integration: &IntegrationId, event: &EventId) -> Key {
+        // A partition for each event: one integration's flood is spread over the whole table.
+        scope
+            .partition(&["event", integration.as_str(), event.as_str()])
+            .key(&["event"])
+    }
+
+    /// Stores an event in one conditional write.
+    pub async fn record(
+        &self,
+        scope: &TenantScope,
+        integration: &IntegrationId,
+        event: &UnverifiedEvent,
+        received_at: Timestamp,
+    ) -> Result<Recorded, StoreError> {
+        let record = EventRecord {
+            kind: event.kind.clone(),
+            source: event.source.clone(),
+            time: event.time,
+            received_at,
+            body: event.body,
+            // What leads to no work has none to lose.
+            settled: event.kind.hint().is_none(),
+        };
+        let key = Self::key(scope, integration, &event.id);
+        let expires_at = received_at.saturating_add(Self::KEPT).unwrap_or(Timestamp::MAX);
+        let write = Write::put(key, &record, Condition::Absent).expiring(expires_at);
+        let existing = match self.store.write(&[write]).await {
+            Ok(()) => return Ok(Recorded::New),
+            Err(WriteError::Conflict(conflict)) => conflict.existing,
+            Err(WriteError::Store(error)) => return Err(error),
+        };
+        // An item that vanished in between is as if it had never been marked.
+        let Some(existing) = existing else {
+            return Ok(Recorded::Repeated);
+        };
+        let existing: EventRecord = existing.parse()?;
+        Ok(if existing.body != event.body {
+            Recorded::Conflicting
+        } else if existing.settled {
+            Recorded::Settled
+        } else {
+            Recorded::Repeated
+        })
+    }
+
+    /// Marks an event whose work was taken up.
+    pub async fn settle(
+        &self,
+        scope: &TenantScope,
+        integration: &IntegrationId,
+        event: &EventId,
+    ) -> Result<Settled, StoreError> {
+        let key = Self::key(scope, integration, event);
+        let Some(stored) = self.store.get(&key).await? else {
+            return Ok(Settled::Already);
+        };
+        let mut record: EventRecord = stored.parse()?;
+        if record.settled {
+            return Ok(Settled::Already);
+        }
+        record.settled = true;
+        let expires_at = record
+            .received_at
+            .saturating_add(Self::KEPT)
+            .unwrap_or(Timestamp::MAX);
+        let write = Write::put(key, &record, Condition::Unchanged(stored.revision)).expiring(expires_at);
+        match self.store.write(&[write]).await {
+            Ok(()) => Ok(Settled::Now),
+            // Nothing but this mark changes an event.
+            Err(WriteError::Conflict(_)) => Ok(Settled::Already),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{id::TenantId, random::OsRandomness, store::MemoryStore};
+
+    fn event(tag: &str) -> UnverifiedEvent {
+        let body = json!({
+            "id": "e-1", "detail-type": "ECR Image Action", "source": "aws.ecr", "account": "111122223333",
+            "time": "2026-11-16T01:54:34Z", "region": "us-west-2",
+            "detail": {"repository-name": "a", "image-digest": Digest::of(b"x"), "action-type": "PUSH", "image-tag": tag},
+        });
+        UnverifiedEvent::parse(body.to_string().as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_repetition_has_its_work_queued_until_it_is_taken_up() {
+        let log = EventLog::new(Arc::new(MemoryStore::default()));
+        let scope = TenantScope::of(TenantId::generate(&OsRandomness));
+        let other = TenantScope::of(TenantId::generate(&OsRandomness));
+        let integration = IntegrationId::generate(&OsRandomness);
+        let event = event("1");
+        let record = async |scope, event: &UnverifiedEvent| {
+            log.record(scope, &integration, event, event.time).await.unwrap()
+        };
+        assert_eq!(record(&scope, &event).await, Recorded::New);
+        assert_eq!(record(&scope, &event).await, Recorded::Repeated);
+        // Another tenant's event of the same id is another event.
+        assert_eq!(record(&other, &event).await, Recorded::New);
+        assert_eq!(record(&scope, &self::event("2")).await, Recorded::Conflicting);
+        assert_eq!(
+            log.settle(&scope, &integration, &event.id).await.unwrap(),
+            Settled::Now
+        );
+        assert_eq!(
+            log.settle(&scope, &integration, &event.id).await.unwrap(),
+            Settled::Already
+        );
+        assert_eq!(record(&scope, &event).await, Recorded::Settled);
+        assert_eq!(record(&other, &event).await, Recorded::Repeated);
+    }
+}

@@ -1,0 +1,462 @@
+//! What EventBridge delivers: parsed once into our own types, then stored once.
+//!
+//! An event is a hint where to look; ECR itself is the truth. `resources` is never used: ECR leaves it empty.
+
+mod log;
+
+use jiff::Timestamp;
+use portwarden_oci::{Digest, RepositoryName, Tag};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    arn::RoleArn,
+    id::{AccountId, EventId, ExternalId, Region},
+};
+
+pub use log::{EventLog, Recorded, Settled};
+
+/// An event as its sender states it: nothing in it is proven.
+///
+/// Source: EventBridge user guide, "AWS service event metadata".
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnverifiedEvent {
+    /// The id, which a redelivery keeps.
+    pub id: EventId,
+    /// The account that it says it comes from.
+    pub account: AccountId,
+    /// The region that it says it comes from.
+    pub region: Region,
+    /// When it says it happened.
+    pub time: Timestamp,
+    /// The service that it says it comes from.
+    pub source: String,
+    /// What happened.
+    pub kind: EventKind,
+    /// The digest of the body as it came, to tell a redelivery from another event under the same id.
+    pub body: Digest,
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// An image was pushed.
+    ImagePushed(ImageHint),
+    /// An image, or one of its tags, was deleted.
+    ImageDeleted(ImageHint),
+    /// An image was archived or restored.
+    StorageClassChanged(ImageHint),
+    /// An artifact that refers to an image (a signature, an SBOM) was pushed or deleted.
+    ReferrerChanged(ImageHint),
+    /// An image came by replication.
+    Replicated(ImageHint),
+    /// An image came through a pull-through cache.
+    PulledThrough(ImageHint),
+    /// The tenant's stack changed its status.
+    StackStatus {
+        /// The status, such as `CREATE_COMPLETE`.
+        status: String,
+        /// What the stack says of itself, where its rule adds it.
+        claim: Option<Claim>,
+    },
+    /// The tenant's stack says that it is there.
+    Heartbeat {
+        /// What the stack says of itself.
+        claim: Claim,
+    },
+    /// A scan of ECR's own ended; it changes nothing for us.
+    RegistryScan,
+    /// Anything else: stored and counted.
+    Other,
+}
+
+/// Where to look in ECR.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageHint {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The image.
+    pub digest: Digest,
+    /// The tag, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+}
+
+/// What an unproven message says of its stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The role to assume.
+    pub role: RoleArn,
+    /// The ExternalId that the role's trust policy is said to demand.
+    pub external_id: ExternalId,
+    /// The version of the tenants' template.
+    pub template_version: String,
+}
+
+/// Where events of the rules of ours come from; anything else is refused.
+pub const SOURCES: [&str; 4] = ["aws.ecr", "aws.cloudformation", "aws.events", "aws.inspector2"];
+
+/// Why some bytes are not an event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// The bytes are not JSON, or not an envelope of EventBridge.
+    #[error("the body is not an event of EventBridge")]
+    Envelope(#[source] serde_json::Error),
+    /// A field of the envelope has the wrong form.
+    #[error("the field {0:?} of the event has the wrong form")]
+    Field(&'static str),
+    /// The detail is not what its type documents.
+    #[error("the detail of the event is not what AWS documents for {detail_type:?}")]
+    Detail {
+        /// The event's detail type, one of those that we know.
+        detail_type: &'static str,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    id: String,
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    source: String,
+    account: String,
+    time: String,
+    region: String,
+    detail: Value,
+}
+
+impl UnverifiedEvent {
+    /// Reads the body of a delivery.
+    pub fn parse(body: &[u8]) -> Result<Self, EventError> {
+        let envelope: Envelope = serde_json::from_slice(body).map_err(EventError::Envelope)?;
+        let kind = EventKind::parse(&envelope.source, &envelope.detail_type, envelope.detail)?;
+        Ok(Self {
+            id: envelope.id.parse().map_err(|_| EventError::Field("id"))?,
+            account: envelope
+                .account
+                .parse()
+                .map_err(|_| EventError::Field("account"))?,
+            region: envelope.region.parse().map_err(|_| EventError::Field("region"))?,
+            time: envelope.time.parse().map_err(|_| EventError::Field("time"))?,
+            source: envelope.source,
+            kind,
+            body: Digest::of(body),
+        })
+    }
+}
+
+impl EventKind {
+    /// Returns where to look in ECR, if the event says so.
+    pub fn hint(&self) -> Option<&ImageHint> {
+        match self {
+            Self::ImagePushed(hint)
+            | Self::ImageDeleted(hint)
+            | Self::StorageClassChanged(hint)
+            | Self::ReferrerChanged(hint)
+            | Self::Replicated(hint)
+            | Self::PulledThrough(hint) => Some(hint),
+            Self::StackStatus { .. } | Self::Heartbeat { .. } | Self::RegistryScan | Self::Other => None,
+        }
+    }
+
+    /// Returns a short name for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ImagePushed(_) => "image_pushed",
+            Self::ImageDeleted(_) => "image_deleted",
+            Self::StorageClassChanged(_) => "storage_class_changed",
+            Self::ReferrerChanged(_) => "referrer_changed",
+            Self::Replicated(_) => "replicated",
+            Self::PulledThrough(_) => "pulled_through",
+            Self::StackStatus { .. } => "stack_status",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::RegistryScan => "registry_scan",
+            Self::Other => "other",
+        }
+    }
+
+    /// Source: Amazon ECR user guide, "Amazon ECR events and EventBridge".
+    fn parse(source: &str, detail_type: &str, detail: Value) -> Result<Self, EventError> {
+        match (source, detail_type) {
+            ("aws.ecr", "ECR Image Action") => {
+                let action: ImageAction = read("ECR Image Action", detail)?;
+                let kind = match action.action_type.as_str() {
+                    "PUSH" => Self::ImagePushed,
+                    "DELETE" => Self::ImageDeleted,
+                    "UPDATE_STORAGE_CLASS" => Self::StorageClassChanged,
+                    _ => return Ok(Self::Other),
+                };
+                action.hint(kind)
+            }
+            ("aws.ecr", "ECR Referrer Action") => {
+                read::<ImageAction>("ECR Referrer Action", detail)?.hint(Self::ReferrerChanged)
+            }
+            ("aws.ecr", "ECR Replication Action") => {
+                read::<ImageAction>("ECR Replication Action", detail)?.hint(Self::Replicated)
+            }
+            ("aws.ecr", "ECR Pull Through Cache Action") => {
+                read::<PullThrough>("ECR Pull Through Cache Action", detail).map(PullThrough::kind)
+            }
+            ("aws.ecr", "ECR Image Scan") | ("aws.inspector2", _) => Ok(Self::RegistryScan),
+            ("aws.cloudformation", "CloudFormation Stack Status Change") => {
+                let StackStatus { status_details } =
+                    read("CloudFormation Stack Status Change", detail.clone())?;
+                Ok(Self::StackStatus {
+                    status: status_details.status,
+                    claim: Claim::parse(detail),
+                })
+            }
+            ("aws.events", "Portwarden Heartbeat") => read::<RawClaim>("Portwarden Heartbeat", detail)
+                .map(|raw| Self::Heartbeat { claim: raw.into() }),
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(detail_type: &'static str, detail: Value) -> Result<T, EventError> {
+    serde_json::from_value(detail).map_err(|source| EventError::Detail { detail_type, source })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ImageAction {
+    #[serde(default)]
+    action_type: String,
+    /// Documented as `SUCCESS`; an open string, in which only `FAILED` is known to mean that nothing happened.
+    #[serde(default)]
+    result: String,
+    repository_name: RepositoryName,
+    /// Absent where a failed replication has none.
+    image_digest: Option<Digest>,
+    #[serde(default, deserialize_with = "tag_or_empty")]
+    image_tag: Option<Tag>,
+}
+
+impl ImageAction {
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it ends the arms of a match that may fail"
+    )]
+    fn hint(self, kind: fn(ImageHint) -> EventKind) -> Result<EventKind, EventError> {
+        let happened = self.result != "FAILED";
+        let hint = self.image_digest.filter(|_| happened).map(|digest| ImageHint {
+            repository: self.repository_name,
+            digest,
+            tag: self.image_tag,
+        });
+        Ok(hint.map_or(EventKind::Other, kind))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct PullThrough {
+    #[serde(default)]
+    sync_status: String,
+    repository_name: RepositoryName,
+    image_digest: Option<Digest>,
+    #[serde(default, deserialize_with = "tag_or_empty")]
+    image_tag: Option<Tag>,
+}
+
+impl PullThrough {
+    fn kind(self) -> EventKind {
+        match self.image_digest {
+            Some(digest) if self.sync_status != "FAILED" => EventKind::PulledThrough(ImageHint {
+                repository: self.repository_name,
+                digest,
+                tag: self.image_tag,
+            }),
+            _ => EventKind::Other,
+        }
+    }
+}
+
+/// ECR leaves the tag of an untagged image out, or empty.
+fn tag_or_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Tag>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(serde::de::Error::custom))
+        .transpose()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct StackStatus {
+    status_details: StatusDetails,
+}
+
+#[derive(Deserialize)]
+struct StatusDetails {
+    status: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RawClaim {
+    role_arn: RoleArn,
+    external_id: ExternalId,
+    template_version: String,
+}
+
+impl From<RawClaim> for Claim {
+    fn from(raw: RawClaim) -> Self {
+        Self {
+            role: raw.role_arn,
+            external_id: raw.external_id,
+            template_version: raw.template_version,
+        }
+    }
+}
+
+impl Claim {
+    fn parse(detail: Value) -> Option<Self> {
+        serde_json::from_value::<RawClaim>(detail).ok().map(Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(source: &str, detail_type: &str, detail: impl serde::Serialize) -> Vec<u8> {
+        json!({
+            "version": "0", "id": "13cde686-328b-6117-af20-0e5566167482", "detail-type": detail_type,
+            "source": source, "account": "111122223333", "time": "2026-11-16T01:54:34Z",
+            "region": "us-west-2", "resources": [], "detail": detail, "replay-name": "an extra field",
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn kind(source: &str, detail_type: &str, detail: Value) -> EventKind {
+        UnverifiedEvent::parse(&event(source, detail_type, detail))
+            .expect("an event")
+            .kind
+    }
+
+    fn push(tag: impl serde::Serialize) -> Value {
+        json!({"result": "SUCCESS", "repository-name": "shop/web", "image-digest": Digest::of(b"x"),
+            "action-type": "PUSH", "image-tag": tag})
+    }
+
+    #[test]
+    fn absent_null_and_empty_tags_are_no_tag() {
+        let hint = |tag: Option<&str>| {
+            EventKind::ImagePushed(ImageHint {
+                repository: "shop/web".parse().unwrap(),
+                digest: Digest::of(b"x"),
+                tag: tag.map(|tag| tag.parse().unwrap()),
+            })
+        };
+        let mut untagged = push(Value::Null);
+        assert_eq!(kind("aws.ecr", "ECR Image Action", untagged.clone()), hint(None));
+        untagged.as_object_mut().unwrap().remove("image-tag");
+        assert_eq!(kind("aws.ecr", "ECR Image Action", untagged), hint(None));
+        assert_eq!(kind("aws.ecr", "ECR Image Action", push(json!(""))), hint(None));
+        assert_eq!(
+            kind("aws.ecr", "ECR Image Action", push(json!("1.4"))),
+            hint(Some("1.4"))
+        );
+    }
+
+    #[test]
+    fn what_did_not_happen_and_what_is_unknown_hints_at_nothing() {
+        let mut failed = push(json!("1"));
+        failed["result"] = json!("FAILED");
+        assert_eq!(
+            kind("aws.ecr", "ECR Replication Action", failed),
+            EventKind::Other
+        );
+        let mut novel = push(json!("1"));
+        novel["action-type"] = json!("SIGN");
+        assert_eq!(kind("aws.ecr", "ECR Image Action", novel), EventKind::Other);
+        assert_eq!(kind("aws.ecr", "ECR Novelty", json!([1])), EventKind::Other);
+        // A type of ECR's counts only from ECR.
+        assert_eq!(
+            kind("aws.events", "ECR Image Action", push(json!("1"))),
+            EventKind::Other
+        );
+    }
+
+    #[test]
+    fn malformed_details_are_refused_by_name() {
+        for (field, value) in [
+            ("repository-name", json!("UPPER")),
+            ("repository-name", json!(7)),
+            ("image-digest", json!("sha256:12")),
+            ("image-tag", json!("<script>")),
+            ("image-tag", json!(["a"])),
+        ] {
+            let mut detail = push(json!("1"));
+            detail[field] = value;
+            let error = UnverifiedEvent::parse(&event("aws.ecr", "ECR Image Action", detail)).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    EventError::Detail {
+                        detail_type: "ECR Image Action",
+                        ..
+                    }
+                ),
+                "{field}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_envelopes_are_refused_by_name() {
+        let good: Value = serde_json::from_slice(&event("aws.ecr", "x", json!({}))).unwrap();
+        for (field, value) in [
+            ("id", "a b"),
+            ("account", "1"),
+            ("region", "mars"),
+            ("time", "yesterday"),
+            ("id", ""),
+        ] {
+            let mut bad = good.clone();
+            bad[field] = json!(value);
+            let error = UnverifiedEvent::parse(bad.to_string().as_bytes()).unwrap_err();
+            assert!(
+                matches!(error, EventError::Field(name) if name == field),
+                "{field}: {error}"
+            );
+        }
+        let text = good.to_string();
+        let deep = text.replace("{}", &format!("{}{}", "[".repeat(500), "]".repeat(500)));
+        let twice = text.replacen('{', "{\"id\":\"a\",", 1);
+        let bom = format!("\u{feff}{text}");
+        let nan = text.replace("{}", "NaN");
+        for bytes in [
+            &b""[..],
+            b"[]",
+            b"{}",
+            b"{\"id\":\"\xff\"}",
+            deep.as_bytes(),
+            twice.as_bytes(),
+            bom.as_bytes(),
+            nan.as_bytes(),
+        ] {
+            let error = UnverifiedEvent::parse(bytes).unwrap_err();
+            assert!(
+                matches!(error, EventError::Envelope(_)),
+                "{:?}: {error}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_event_or_an_error(bytes: Vec<u8>, text in "\\PC*") {
+            let _ = UnverifiedEvent::parse(&bytes);
+            let _ = UnverifiedEvent::parse(&event("aws.ecr", "ECR Image Action", push(json!(text))));
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! Images: where each lies, and the one scan that each gets for a version of the catalog.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use portwarden_oci::{Digest, RepositoryName, Tag};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{AccountId, IntegrationId, Region, RequestId},
+    problem::Problem,
+    scope::TenantScope,
+    store::{Condition, Key, Partition, Revision, Store, StoreError, Stored, Write, WriteError},
+    work::KnownBy,
+};
+
+/// The images of tenants.
+#[derive(Clone)]
+pub struct Images {
+    store: Arc<dyn Store>,
+}
+
+/// A place where an image lies, or lay: a repository of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// The integration whose role opens it.
+    pub integration: IntegrationId,
+    /// The registry's account.
+    pub account: AccountId,
+    /// The registry's region.
+    pub region: Region,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// What ECR said.
+    pub presence: Presence,
+    /// When ECR was asked; a later answer wins over an earlier one, whichever is stored first.
+    pub observed_at: Timestamp,
+    /// How we first knew of it.
+    pub known_by: KnownBy,
+    /// When we first knew of it.
+    pub known_at: Timestamp,
+}
+
+/// What ECR said of an image in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Presence {
+    /// It is there.
+    Present {
+        /// The tags that point to it.
+        tags: BTreeSet<Tag>,
+        /// When it was pushed.
+        pushed_at: Option<Timestamp>,
+        /// Whether it is archived, so that its layers cannot be read.
+        archived: bool,
+    },
+    /// ECR itself said that it is not there.
+    Deleted,
+}
+
+/// What became of an attempt to take up a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// The scan is ours until the lease ends.
+    Ours(ScanLease),
+    /// Somebody else is at it; our interest is noted, so that it looks at every location before it gives up.
+    Held {
+        /// When the other's lease ends.
+        until: Timestamp,
+    },
+    /// The scan is done.
+    Done(ScanSummary),
+}
+
+/// The right to finish a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanLease {
+    digest: Digest,
+    catalog_version: u32,
+    holder: RequestId,
+    until: Timestamp,
+}
+
+/// How a scan ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanSummary {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The work that did it.
+    pub request: RequestId,
+    /// What it found, or why it could not.
+    #[serde(flatten)]
+    pub result: ScanResult,
+    /// Whether the event on the bus was sent.
+    pub announced: bool,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum ScanResult {
+    /// The report is there.
+    Reported {
+        /// How many packages were found.
+        packages: usize,
+        /// Whether some part could not be read; the report says which.
+        partial: bool,
+        /// How many bytes of layers were pulled.
+        pulled_bytes: u64,
+        /// How many bytes of layers were known already.
+        spared_bytes: u64,
+    },
+    /// The content cannot be scanned, wherever it lies.
+    Refused {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// What is stored of a scan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum ScanRecord {
+    /// Somebody is at it.
+    Running {
+        holder: RequestId,
+        until: Timestamp,
+        /// Counts those who came while it ran: each may have brought a new location.
+        interest: u32,
+    },
+    /// Nobody is at it: no location could be read.
+    Open,
+    /// It is done.
+    Done(ScanSummary),
+}
+
+/// Somebody came while the scan ran, so there may be another location to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Released {
+    /// The scan is open again, and nobody else waits.
+    Open,
+    /// Somebody came in the meantime: look at all locations once more.
+    LookAgain(ScanLease),
+    /// The lease had ended and somebody else has the scan.
+    Lost,
+}
+
+/// The lease had ended, and somebody else has the scan, or did it.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// Somebody else has the scan, or did it.
+    #[error("the lease on the scan was lost")]
+    Lost,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+const ATTEMPTS: usize = 16;
+
+fn partition(scope: &TenantScope, digest: &Digest) -> Partition {
+    scope.partition(&["image", &digest.to_string()])
+}
+
+fn scan_key(scope: &TenantScope, digest: &Digest, catalog_version: u32) -> Key {
+    partition(scope, digest).key(&["scan", &catalog_version.to_string()])
+}
+
+fn location_key(scope: &TenantScope, digest: &Digest, location: &Location) -> Key {
+    let Location {
+        account,
+        region,
+        repository,
+        ..
+    } = location;
+    partition(scope, digest).key(&["location", account.as_str(), region.as_str(), repository.as_str()])
+}
+
+impl Images {
+    /// Opens the images in a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Notes what ECR said of an image at a time; an earlier answer changes nothing.
+    ///
+    /// How and when the location first became known is kept.
+    pub async fn observe(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        location: &Location,
+    ) -> Result<(), StoreError> {
+        let key = location_key(scope, digest, location);
+        for _ in 0..ATTEMPTS {
+            let stored = self.store.get(&key).await?;
+            let mut location = location.clone();
+            let condition = match &stored {
+                None => Condition::Absent,
+                Some(stored) => {
+                    let before: Location = stored.parse()?;
+                    if before.observed_at >= location.observed_at {
+                        return Ok(());
+                    }
+                    (location.known_by, location.known_at) = (before.known_by, before.known_at);
+                    Condition::Unchanged(stored.revision)
+                }
+            };
+            match self
+                .store
+                .write(&[Write::put(key.clone(), &location, condition)])
+                .await
+            {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error),
+            }
+        }
+        Err(contended())
+    }
+
+    /// Returns every place where the image lies or lay.
+    pub async fn locations(&self, scope: &TenantScope, digest: &Digest) -> Result<Vec<Location>, StoreError> {
+        let partition = partition(scope, digest);
+        let prefix = crate::store::prefix(&["location"]);
+        let mut after: Option<Key> = None;
+        let mut locations = Vec::new();
+        loop {
+            let page = self.store.query(&partition, &prefix, after.as_ref(), 100).await?;
+            for item in &page.items {
+                locations.push(item.parse()?);
+            }
+            after = page.items.last().map(|item| item.key.clone());
+            if !page.more {
+                return Ok(locations);
+            }
+        }
+    }
+
+    /// Returns how the scan of an image ended, if it did.
+    pub async fn scan(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        catalog_version: u32,
+    ) -> Result<Option<ScanSummary>, StoreError> {
+        let stored = self.store.get(&scan_key(scope, digest, catalog_version)).await?;
+        Ok(match stored.map(|stored| stored.parse()).transpose()? {
+            Some(ScanRecord::Done(summary)) => Some(summary),
+            Some(ScanRecord::Running { .. } | ScanRecord::Open) | None => None,
+        })
+    }
+
+    /// Takes up the scan of an image until `until`, unless it is done or somebody else is at it.
+    pub async fn claim_scan(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        catalog_version: u32,
+        holder: &RequestId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        let key = scan_key(scope, digest, catalog_version);
+        for _ in 0..ATTEMPTS {
+            let stored = self.store.get(&key).await?;
+            let record = stored.as_ref().map(Stored::parse::<ScanRecord>).transpose()?;
+            let condition = stored
+                .as_ref()
+                .map_or(Condition::Absent, |s| Condition::Unchanged(s.revision));
+            let (next, claimed) = match record {
+                Some(ScanRecord::Done(summary)) => return Ok(Claimed::Done(summary)),
+                // The holder itself comes again when its message was delivered again after a crash.
+                Some(ScanRecord::Running {
+                    holder: other,
+                    until,
+                    interest,
+                }) if other != *holder && until > now => {
+                    let record = ScanRecord::Running {
+                        holder: other,
+                        until,
+                        interest: interest + 1,
+                    };
+                    (record, Claimed::Held { until })
+                }
+                Some(ScanRecord::Running { .. } | ScanRecord::Open) | None => {
+                    let record = ScanRecord::Running {
+                        holder: holder.clone(),
+                        until,
+                        interest: 0,
+                    };
+                    let (digest, holder) = (*digest, holder.clone());
+                    (
+                        record,
+                        Claimed::Ours(ScanLease {
+                            digest,
+                            catalog_version,
+                            holder,
+                            until,
+                        }),
+                    )
+                }
+            };
+            match self
+                .store
+                .write(&[Write::put(key.clone(), &next, condition)])
+                .await
+            {
+                Ok(()) => return Ok(claimed),
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error),
+            }
+        }
+        Err(contended())
+    }
+
+    /// Ends a scan; those who came while it ran are served by the same result.
+    pub async fn finish_scan(
+        &self,
+        scope: &TenantScope,
+        lease: &ScanLease,
+        at: Timestamp,
+        result: ScanResult,
+    ) -> Result<ScanSummary, FinishError> {
+        let key = scan_key(scope, &lease.digest, lease.catalog_version);
+        for _ in 0..ATTEMPTS {
+            let Some((revision, _)) = self.held(&key, lease).await? else {
+                return Err(FinishError::Lost);
+            };
+            let request = lease.holder.clone();
+            let summary = ScanSummary {
+                at,
+                request,
+                result: result.clone(),
+                announced: false,
+            };
+            let record = ScanRecord::Done(summary.clone());
+            match self
+                .store
+                .write(&[Write::put(key.clone(), &record, Condition::Unchanged(revision))])
+                .await
+            {
+                Ok(()) => return Ok(summary),
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(contended().into())
+    }
+
+    /// Gives a scan back because no location could be read, unless somebody came in the meantime.
+    pub async fn release_scan(&self, scope: &TenantScope, lease: &ScanLease) -> Result<Released, StoreError> {
+        let key = scan_key(scope, &lease.digest, lease.catalog_version);
+        for _ in 0..ATTEMPTS {
+            let Some((revision, interest)) = self.held(&key, lease).await? else {
+                return Ok(Released::Lost);
+            };
+            let record = if interest == 0 {
+                ScanRecord::Open
+            } else {
+                ScanRecord::Running {
+                    holder: lease.holder.clone(),
+                    until: lease.until,
+                    interest: 0,
+                }
+            };
+            match self
+                .store
+                .write(&[Write::put(key.clone(), &record, Condition::Unchanged(revision))])
+                .await
+            {
+                Ok(()) if interest == 0 => return Ok(Released::Open),
+                Ok(()) => return Ok(Released::LookAgain(lease.clone())),
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error),
+            }
+        }
+        Err(contended())
+    }
+
+    /// Marks that the event about a scan was sent.
+    pub async fn mark_announced(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        catalog_version: u32,
+    ) -> Result<(), StoreError> {
+        let key = scan_key(scope, digest, catalog_version);
+        let Some(stored) = self.store.get(&key).await? else {
+            return Ok(());
+        };
+        let ScanRecord::Done(mut summary) = stored.parse()? else {
+            return Ok(());
+        };
+        summary.announced = true;
+        let write = Write::put(
+            key,
+            &ScanRecord::Done(summary),
+            Condition::Unchanged(stored.revision),
+        );
+        match self.store.write(&[write]).await {
+            // Nothing but this mark changes a scan that is done.
+            Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Returns the revision and interest of a scan, if it is still held under the lease.
+    async fn held(&self, key: &Key, lease: &ScanLease) -> Result<Option<(Revision, u32)>, StoreError> {
+        let Some(stored) = self.store.get(key).await? else {
+            return Ok(None);
+        };
+        Ok(match stored.parse()? {
+            ScanRecord::Running {
+                holder,
+                until,
+                interest,
+            } if holder == lease.holder && until == lease.until => Some((stored.revision, interest)),
+            ScanRecord::Running { .. } | ScanRecord::Open | ScanRecord::Done(_) => None,
+        })
+    }
+}
+
+fn contended() -> StoreError {
+    StoreError::Unavailable("the item is written by others all the time".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{id::TenantId, random::OsRandomness, store::MemoryStore};
+
+    const VERSION: u32 = 1;
+
+    struct World {
+        images: Images,
+        scope: TenantScope,
+        digest: Digest,
+        now: Timestamp,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let images = Images::new(Arc::new(MemoryStore::default()));
+            let scope = TenantScope::of(TenantId::generate(&OsRandomness));
+            Self {
+                images,
+                scope,
+                digest: Digest::of(b"image"),
+                now: Timestamp::UNIX_EPOCH,
+            }
+        }
+
+        async fn claim(&self, holder: &RequestId, minutes: i64) -> Claimed {
+            let now = self.now + minutes.minutes();
+            let until = now + 15.minutes();
+            self.images
+                .claim_scan(&self.scope, &self.digest, VERSION, holder, now, until)
+                .await
+                .unwrap()
+        }
+
+        async fn lease(&self, holder: &RequestId, minutes: i64) -> ScanLease {
+            match self.claim(holder, minutes).await {
+                Claimed::Ours(lease) => lease,
+                other => panic!("expected a lease, got {other:?}"),
+            }
+        }
+
+        fn location(&self, seconds: i64, presence: Presence) -> Location {
+            let at = self.now + seconds.seconds();
+            Location {
+                integration: IntegrationId::generate(&OsRandomness),
+                account: "111122223333".parse().unwrap(),
+                region: "us-east-1".parse().unwrap(),
+                repository: "shop/web".parse().unwrap(),
+                presence,
+                observed_at: at,
+                known_by: KnownBy::Event,
+                known_at: at,
+            }
+        }
+    }
+
+    fn request() -> RequestId {
+        RequestId::generate(&OsRandomness)
+    }
+
+    fn reported() -> ScanResult {
+        ScanResult::Reported {
+            packages: 1,
+            partial: false,
+            pulled_bytes: 1,
+            spared_bytes: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn one_scan_however_many_come() {
+        let world = World::new();
+        let [first, second] = [request(), request()];
+        let lease = world.lease(&first, 0).await;
+        let until = world.now + 15.minutes();
+        assert_eq!(world.claim(&second, 1).await, Claimed::Held { until });
+        let summary = world
+            .images
+            .finish_scan(&world.scope, &lease, world.now, reported())
+            .await
+            .unwrap();
+        assert_eq!(world.claim(&second, 2).await, Claimed::Done(summary.clone()));
+        assert!(!summary.announced);
+        world
+            .images
+            .mark_announced(&world.scope, &world.digest, VERSION)
+            .await
+            .unwrap();
+        let stored = world
+            .images
+            .scan(&world.scope, &world.digest, VERSION)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(stored.announced);
+        // Another version of the catalog is another scan.
+        assert_eq!(
+            world
+                .images
+                .scan(&world.scope, &world.digest, VERSION + 1)
+                .await
+                .unwrap(),
+            None
+        );
+    }
+
+    #[tokio::test]
+    async fn a_crashed_holder_is_followed_by_its_own_redelivery_or_by_anybody_later() {
+        let world = World::new();
+        let [first, second] = [request(), request()];
+        let lost = world.lease(&first, 0).await;
+        let again = world.lease(&first, 1).await;
+        assert!(matches!(
+            world
+                .images
+                .finish_scan(&world.scope, &lost, world.now, reported())
+                .await,
+            Err(FinishError::Lost)
+        ));
+        world.lease(&second, 17).await;
+        assert!(matches!(
+            world
+                .images
+                .finish_scan(&world.scope, &again, world.now, reported())
+                .await,
+            Err(FinishError::Lost)
+        ));
+        assert_eq!(
+            world.images.release_scan(&world.scope, &again).await.unwrap(),
+            Released::Lost
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_who_came_meanwhile_is_forgotten() {
+        let world = World::new();
+        let [first, second] = [request(), request()];
+        let lease = world.lease(&first, 0).await;
+        assert!(matches!(world.claim(&second, 1).await, Claimed::Held { .. }));
+        let released = world.images.release_scan(&world.scope, &lease).await.unwrap();
+        assert_eq!(released, Released::LookAgain(lease.clone()));
+        assert_eq!(
+            world.images.release_scan(&world.scope, &lease).await.unwrap(),
+            Released::Open
+        );
+        world.lease(&second, 2).await;
+    }
+
+    proptest! {
+        #[test]
+        fn the_latest_observation_wins_in_any_order(order in Just(vec![0i64, 1, 2, 3, 3]).prop_shuffle()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let world = World::new();
+                for seconds in order {
+                    let tags = BTreeSet::from([format!("v{seconds}").parse().unwrap()]);
+                    let presence = Presence::Present { tags, pushed_at: None, archived: false };
+                    let presence = if seconds == 3 { Presence::Deleted } else { presence };
+                    let location = world.location(seconds, presence);
+                    world.images.observe(&world.scope, &world.digest, &location).await.unwrap();
+                }
+                let locations = world.images.locations(&world.scope, &world.digest).await.unwrap();
+                assert_eq!(locations.len(), 1);
+                assert_eq!(locations[0].presence, Presence::Deleted);
+            });
+        }
+    }
+}

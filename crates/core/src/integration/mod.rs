@@ -1,0 +1,126 @@
+//! Integrations: the AWS accounts that tenants connect, region by region.
+
+mod directory;
+mod registry;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    arn::RoleArn,
+    endpoint::{Credential, Salt},
+    id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
+    scope::TenantScope,
+    session::TrustedRole,
+    verdict::Verdict,
+};
+
+pub use directory::{Directory, RoleOwner};
+pub use registry::{Integrations, NewRegion, RecordVerdictError, RecordedVerdict};
+
+/// One AWS account that a tenant connects, or the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Integration {
+    /// Its id, which is also the last part of its endpoint's path.
+    pub id: IntegrationId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What people call it.
+    pub name: String,
+    /// What the tenant's trust policy demands.
+    pub external_id: ExternalId,
+    /// The account, once a role in it is proven.
+    pub account: Option<AccountId>,
+    /// The salt of its credentials' hashes.
+    pub salt: Salt,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was removed; its ids are never used again.
+    pub removed_at: Option<Timestamp>,
+}
+
+/// One region of an integration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionConnection {
+    /// The region.
+    pub region: Region,
+    /// What its stack may send with, at most two generations.
+    pub credentials: Vec<Credential>,
+    /// What is known of its role.
+    pub trust: Trust,
+    /// What the last test found.
+    pub verdict: Option<Verdict>,
+}
+
+/// What is known of a region's role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Trust {
+    /// No role is named yet.
+    Unnamed,
+    /// A role is named, and nothing is proven.
+    Claimed {
+        /// The role.
+        role: RoleArn,
+    },
+    /// The role opens for us and refuses others.
+    Proven {
+        /// The role.
+        role: RoleArn,
+        /// When that was last found.
+        at: Timestamp,
+    },
+    /// The role does not open for us, or does not refuse others: nothing is done with it.
+    Refused {
+        /// The role.
+        role: RoleArn,
+        /// When that was last found.
+        at: Timestamp,
+    },
+}
+
+impl Trust {
+    /// Returns the role, in whatever state it is.
+    pub fn role(&self) -> Option<&RoleArn> {
+        match self {
+            Self::Unnamed => None,
+            Self::Claimed { role } | Self::Proven { role, .. } | Self::Refused { role, .. } => Some(role),
+        }
+    }
+
+    /// Tells whether the role may be used.
+    pub fn is_proven(&self) -> bool {
+        matches!(self, Self::Proven { .. })
+    }
+}
+
+/// An integration with its regions, as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connection {
+    /// The integration.
+    pub integration: Integration,
+    /// Its regions.
+    pub regions: BTreeMap<Region, RegionConnection>,
+    /// When a heartbeat was last accepted in each region.
+    pub heartbeats: BTreeMap<Region, Timestamp>,
+}
+
+impl Connection {
+    /// Returns what opens a region's registry, if the integration is there and the role is proven.
+    pub fn trusted_role(&self, region: &Region) -> Option<TrustedRole> {
+        if self.integration.removed_at.is_some() {
+            return None;
+        }
+        match &self.regions.get(region)?.trust {
+            Trust::Proven { role, .. } => Some(TrustedRole::new(
+                TenantScope::of(self.integration.tenant.clone()),
+                role.clone(),
+                self.integration.external_id.clone(),
+                region.clone(),
+            )),
+            Trust::Unnamed | Trust::Claimed { .. } | Trust::Refused { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,522 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Connection, Integration, RegionConnection, Trust,
+    directory::{Owner, external_id_key, integration_key, role_key},
+};
+use crate::{
+    arn::RoleArn,
+    endpoint::{Credential, Password, Salt, Username},
+    event::Claim,
+    id::{ExternalId, IntegrationId, Region},
+    random::Randomness,
+    scope::{OperatorScope, TenantScope},
+    store::{Condition, Key, Partition, Store, StoreError, Stored, Write, WriteError},
+    verdict::{Conclusion, Verdict},
+};
+
+/// The integrations of tenants, read and written in the scope of one tenant at a time.
+#[derive(Clone)]
+pub struct Integrations {
+    store: Arc<dyn Store>,
+}
+
+/// The credentials of a region that is to be connected.
+pub struct NewRegion {
+    /// The region.
+    pub region: Region,
+    /// The user name of its stack.
+    pub username: Username,
+    /// The password of its stack.
+    pub password: Password,
+}
+
+/// What became of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedVerdict {
+    /// What was known of the role before.
+    pub before: Trust,
+    /// What is known of it now.
+    pub now: Trust,
+}
+
+/// Why a verdict was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordVerdictError {
+    /// There is no such region of such an integration.
+    #[error("there is no such integration, or it has not this region")]
+    Missing,
+    /// Another integration has proven the role in the meantime.
+    #[error("the role belongs to another integration")]
+    RoleTaken,
+    /// The integration belongs to another account by now.
+    #[error("the integration belongs to another account")]
+    OtherAccount,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeartbeatRecord {
+    at: Timestamp,
+    claim: Option<Claim>,
+}
+
+/// How often a write is tried again when somebody else wrote in between.
+const ATTEMPTS: usize = 8;
+
+const INTEGRATION: &str = "integration";
+const REGION: &str = "region";
+const HEARTBEAT: &str = "heartbeat";
+
+fn partition(scope: &TenantScope) -> Partition {
+    scope.partition(&["integrations"])
+}
+
+fn integration_item(scope: &TenantScope, id: &IntegrationId) -> Key {
+    partition(scope).key(&[id.as_str(), INTEGRATION])
+}
+
+fn region_item(scope: &TenantScope, id: &IntegrationId, region: &Region) -> Key {
+    partition(scope).key(&[id.as_str(), REGION, region.as_str()])
+}
+
+fn heartbeat_item(scope: &TenantScope, id: &IntegrationId, region: &Region) -> Key {
+    partition(scope).key(&[id.as_str(), HEARTBEAT, region.as_str()])
+}
+
+pub(super) async fn read_connection(
+    store: &dyn Store,
+    scope: &TenantScope,
+    id: &IntegrationId,
+) -> Result<Option<Connection>, StoreError> {
+    let items = read_all(store, &partition(scope), &crate::store::prefix(&[id.as_str()])).await?;
+    Ok(connections(items)?.pop())
+}
+
+async fn read_all(store: &dyn Store, partition: &Partition, prefix: &str) -> Result<Vec<Stored>, StoreError> {
+    let mut items: Vec<Stored> = Vec::new();
+    loop {
+        let page = store
+            .query(partition, prefix, items.last().map(|item| &item.key), 100)
+            .await?;
+        items.extend(page.items);
+        if !page.more {
+            return Ok(items);
+        }
+    }
+}
+
+/// Puts items of one partition, in their order, together again.
+fn connections(items: Vec<Stored>) -> Result<Vec<Connection>, StoreError> {
+    let mut found: Vec<Connection> = Vec::new();
+    let mut heartbeats: BTreeMap<Region, Timestamp> = BTreeMap::new();
+    for item in items {
+        // Sorted: an integration's heartbeats, then itself, then its regions.
+        match item.key.sort().split('#').nth(1) {
+            Some(HEARTBEAT) => {
+                let region = item.key.sort().rsplit('#').next().unwrap_or_default().parse();
+                if let Ok(region) = region {
+                    heartbeats.insert(region, item.parse::<HeartbeatRecord>()?.at);
+                }
+            }
+            Some(INTEGRATION) => found.push(Connection {
+                integration: item.parse()?,
+                regions: BTreeMap::new(),
+                heartbeats: std::mem::take(&mut heartbeats),
+            }),
+            _ => {
+                let region: RegionConnection = item.parse()?;
+                if let Some(connection) = found.last_mut() {
+                    connection.regions.insert(region.region.clone(), region);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Integrations {
+    /// Opens the integrations in a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Makes an integration with its ids, and the regions that are to be connected.
+    pub async fn create(
+        &self,
+        scope: &TenantScope,
+        name: &str,
+        regions: &[NewRegion],
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<Connection, StoreError> {
+        let integration = Integration {
+            id: IntegrationId::generate(randomness),
+            tenant: scope.tenant().clone(),
+            name: name.to_owned(),
+            external_id: ExternalId::generate(randomness),
+            account: None,
+            salt: Salt::generate(randomness),
+            created_at: now,
+            removed_at: None,
+        };
+        let regions = regions.iter().map(|new| {
+            let hash = new.password.hash(&integration.salt);
+            let credential = Credential {
+                username: new.username.clone(),
+                hash,
+                generation: 1,
+            };
+            let region = new.region.clone();
+            RegionConnection {
+                region,
+                credentials: vec![credential],
+                trust: Trust::Unnamed,
+                verdict: None,
+            }
+        });
+        let regions = regions.map(|region| (region.region.clone(), region)).collect();
+        let connection = Connection {
+            integration,
+            regions,
+            heartbeats: BTreeMap::new(),
+        };
+        match self.store.write(&Self::creation(scope, &connection)).await {
+            Ok(()) => Ok(connection),
+            // 130 random bits are not met twice; whatever this is, it is not to be overwritten.
+            Err(WriteError::Conflict(_)) => Err(StoreError::Unavailable("an id was made twice".into())),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+
+    fn creation(scope: &TenantScope, connection: &Connection) -> Vec<Write> {
+        let integration = &connection.integration;
+        let owner = Owner {
+            tenant: scope.tenant().clone(),
+            integration: integration.id.clone(),
+        };
+        let mut writes = vec![
+            Write::put(
+                integration_item(scope, &integration.id),
+                integration,
+                Condition::Absent,
+            ),
+            Write::put(integration_key(&integration.id), &owner, Condition::Absent),
+            Write::put(
+                external_id_key(&integration.external_id),
+                &owner,
+                Condition::Absent,
+            ),
+        ];
+        writes.extend(connection.regions.values().map(|region| {
+            Write::put(
+                region_item(scope, &integration.id, &region.region),
+                region,
+                Condition::Absent,
+            )
+        }));
+        writes
+    }
+
+    /// Makes the operator's own integration, if it is not there yet; tells whether it was made now.
+    ///
+    /// Its role is trusted because the same deployment made both, and no message can lead here.
+    pub async fn ensure_operator(
+        &self,
+        operator: OperatorScope,
+        role: &RoleArn,
+        external_id: &ExternalId,
+        region: &Region,
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<bool, StoreError> {
+        let scope = operator.own();
+        let integration = Integration {
+            id: IntegrationId::operator(),
+            tenant: scope.tenant().clone(),
+            name: "The operator's own registries".to_owned(),
+            external_id: external_id.clone(),
+            account: Some(role.account().clone()),
+            salt: Salt::generate(randomness),
+            created_at: now,
+            removed_at: None,
+        };
+        let trust = Trust::Proven {
+            role: role.clone(),
+            at: now,
+        };
+        let region = RegionConnection {
+            region: region.clone(),
+            credentials: Vec::new(),
+            trust,
+            verdict: None,
+        };
+        let regions = BTreeMap::from([(region.region.clone(), region)]);
+        let connection = Connection {
+            integration,
+            regions,
+            heartbeats: BTreeMap::new(),
+        };
+        match self.store.write(&Self::creation(&scope, &connection)).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Conflict(_)) => Ok(false),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Reads an integration with its regions; another tenant's is as one that is not there.
+    pub async fn find(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+    ) -> Result<Option<Connection>, StoreError> {
+        read_connection(&*self.store, scope, id).await
+    }
+
+    /// Reads all integrations of a tenant.
+    pub async fn list(&self, scope: &TenantScope) -> Result<Vec<Connection>, StoreError> {
+        connections(read_all(&*self.store, &partition(scope), "").await?)
+    }
+
+    /// Names the role that a region is to be tested with; a proven role stays proven until a verdict says otherwise.
+    ///
+    /// Tells whether there is such a region.
+    pub async fn claim_role(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        role: &RoleArn,
+    ) -> Result<bool, StoreError> {
+        let key = region_item(scope, id, region);
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.store.get(&key).await? else {
+                return Ok(false);
+            };
+            let mut connection: RegionConnection = stored.parse()?;
+            if connection.trust.is_proven() || connection.trust.role() == Some(role) {
+                return Ok(true);
+            }
+            connection.trust = Trust::Claimed { role: role.clone() };
+            connection.verdict = None;
+            let write = Write::put(key.clone(), &connection, Condition::Unchanged(stored.revision));
+            match self.store.write(&[write]).await {
+                Ok(()) => return Ok(true),
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error),
+            }
+        }
+        Err(contended())
+    }
+
+    /// Stores what a test of `role` found, and what follows from it, in one transaction.
+    ///
+    /// A role that is proven is bound to this integration, and the integration to the role's account.
+    pub async fn record_verdict(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        role: &RoleArn,
+        verdict: &Verdict,
+    ) -> Result<RecordedVerdict, RecordVerdictError> {
+        for _ in 0..ATTEMPTS {
+            let stored_region = self.store.get(&region_item(scope, id, region)).await?;
+            let stored_integration = self.store.get(&integration_item(scope, id)).await?;
+            let (Some(stored_region), Some(stored_integration)) = (stored_region, stored_integration) else {
+                return Err(RecordVerdictError::Missing);
+            };
+            let mut connection: RegionConnection = stored_region.parse()?;
+            let mut integration: Integration = stored_integration.parse()?;
+            if integration.removed_at.is_some() {
+                return Err(RecordVerdictError::Missing);
+            }
+            let before = connection.trust.clone();
+            let now = after(&before, role, verdict);
+            connection.trust = now.clone();
+            connection.verdict = Some(verdict.clone());
+            let unchanged = |stored: &Stored| Condition::Unchanged(stored.revision);
+            let mut writes = vec![Write::put(
+                stored_region.key.clone(),
+                &connection,
+                unchanged(&stored_region),
+            )];
+            let mut check_integration = Write::Check {
+                key: stored_integration.key.clone(),
+                condition: unchanged(&stored_integration),
+            };
+            if let Trust::Proven { role, .. } = &now {
+                match &integration.account {
+                    Some(account) if account != role.account() => {
+                        return Err(RecordVerdictError::OtherAccount);
+                    }
+                    Some(_) => {}
+                    None => {
+                        integration.account = Some(role.account().clone());
+                        let key = stored_integration.key.clone();
+                        check_integration = Write::put(key, &integration, unchanged(&stored_integration));
+                    }
+                }
+                writes.push(self.bind_role(scope, id, role).await?);
+                if let Some(former) = before.role().filter(|former| *former != role) {
+                    writes.extend(self.release_role(scope, id, region, former).await?);
+                }
+            }
+            writes.push(check_integration);
+            match self.store.write(&writes).await {
+                Ok(()) => return Ok(RecordedVerdict { before, now }),
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(contended().into())
+    }
+
+    async fn bind_role(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        role: &RoleArn,
+    ) -> Result<Write, RecordVerdictError> {
+        let owner = Owner {
+            tenant: scope.tenant().clone(),
+            integration: id.clone(),
+        };
+        let key = role_key(role);
+        match self.store.get(&key).await? {
+            None => Ok(Write::put(key, &owner, Condition::Absent)),
+            Some(stored) if stored.parse::<Owner>()? == owner => Ok(Write::Check {
+                key,
+                condition: Condition::Unchanged(stored.revision),
+            }),
+            Some(_) => Err(RecordVerdictError::RoleTaken),
+        }
+    }
+
+    /// Frees a role that the integration used before, unless another of its regions still does.
+    async fn release_role(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        role: &RoleArn,
+    ) -> Result<Option<Write>, StoreError> {
+        let Some(stored) = self.store.get(&role_key(role)).await? else {
+            return Ok(None);
+        };
+        let is_ours = stored.parse::<Owner>()?.integration == *id;
+        let connection = read_connection(&*self.store, scope, id).await?;
+        let is_used = connection.is_some_and(|connection| {
+            connection
+                .regions
+                .values()
+                .any(|other| other.region != *region && other.trust.role() == Some(role))
+        });
+        let condition = Condition::Unchanged(stored.revision);
+        Ok((is_ours && !is_used).then(|| Write::Delete {
+            key: role_key(role),
+            condition,
+        }))
+    }
+
+    /// Notes a heartbeat in one conditional write; an older one changes nothing.
+    pub async fn record_heartbeat(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        at: Timestamp,
+        claim: Option<&Claim>,
+    ) -> Result<(), StoreError> {
+        let record = HeartbeatRecord {
+            at,
+            claim: claim.cloned(),
+        };
+        let key = heartbeat_item(scope, id, region);
+        let write = Write::put(key, &record, Condition::Newer).ordered(at.as_millisecond());
+        match self.store.write(&[write]).await {
+            Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Adds a region that announced itself with valid credentials of another region of the proven account.
+    ///
+    /// It is not watched before its own role is named and proven.
+    pub async fn claim_region(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+    ) -> Result<(), StoreError> {
+        let connection = RegionConnection {
+            region: region.clone(),
+            credentials: Vec::new(),
+            trust: Trust::Unnamed,
+            verdict: None,
+        };
+        let write = Write::put(region_item(scope, id, region), &connection, Condition::Absent);
+        match self.store.write(&[write]).await {
+            Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Removes an integration: its events are answered with "gone" and its role is used no more.
+    ///
+    /// Its ids are kept, so that they are never given out again. Tells whether there was one to remove.
+    pub async fn remove(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let key = integration_item(scope, id);
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.store.get(&key).await? else {
+                return Ok(false);
+            };
+            let mut integration: Integration = stored.parse()?;
+            if integration.removed_at.is_some() {
+                return Ok(false);
+            }
+            integration.removed_at = Some(now);
+            let write = Write::put(key.clone(), &integration, Condition::Unchanged(stored.revision));
+            match self.store.write(&[write]).await {
+                Ok(()) => return Ok(true),
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error),
+            }
+        }
+        Err(contended())
+    }
+}
+
+/// What is known of a region's role after a test of `role`.
+fn after(before: &Trust, role: &RoleArn, verdict: &Verdict) -> Trust {
+    let is_same = before.role() == Some(role);
+    match (verdict.conclusion(), before) {
+        (Conclusion::Trusted, _) => Trust::Proven {
+            role: role.clone(),
+            at: verdict.at,
+        },
+        // Another role that was proven is not given up for one that fails.
+        (Conclusion::Refused | Conclusion::Unknown, Trust::Proven { .. }) if !is_same => before.clone(),
+        (Conclusion::Refused, _) => Trust::Refused {
+            role: role.clone(),
+            at: verdict.at,
+        },
+        // What could not be found out changes nothing.
+        (Conclusion::Unknown, _) if is_same => before.clone(),
+        (Conclusion::Unknown, _) => Trust::Claimed { role: role.clone() },
+    }
+}
+
+fn contended() -> StoreError {
+    StoreError::Unavailable("the item is written by others all the time".into())
+}

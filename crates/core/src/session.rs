@@ -1,0 +1,360 @@
+//! Sessions in tenants' accounts: for one purpose, under one name, never without the ExternalId.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde_json::json;
+
+use crate::{
+    arn::RoleArn,
+    clock::Clock,
+    id::{AccountId, ExternalId, Region, RequestId},
+    scope::TenantScope,
+};
+
+/// A role that was proven to open for its tenant's integration only, with what opens it.
+///
+/// It comes from [`crate::integration::Connection::trusted_role`] and from nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TrustedRole {
+    scope: TenantScope,
+    role: RoleArn,
+    external_id: ExternalId,
+    region: Region,
+}
+
+impl TrustedRole {
+    pub(crate) fn new(scope: TenantScope, role: RoleArn, external_id: ExternalId, region: Region) -> Self {
+        Self {
+            scope,
+            role,
+            external_id,
+            region,
+        }
+    }
+
+    /// Returns whose role it is.
+    pub fn scope(&self) -> &TenantScope {
+        &self.scope
+    }
+
+    /// Returns the role.
+    pub fn role(&self) -> &RoleArn {
+        &self.role
+    }
+
+    /// Returns the ExternalId of the integration.
+    pub fn external_id(&self) -> &ExternalId {
+        &self.external_id
+    }
+
+    /// Returns the region to work in, whose STS endpoint is used.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+}
+
+/// What a session may do, whatever the role allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Read the account's registry.
+    Registry,
+}
+
+impl Purpose {
+    /// Writes the session policy, at most 2,048 characters.
+    ///
+    /// `GetAuthorizationToken` and `DescribeRegistry` know no resource but `*`.
+    pub fn session_policy(self, account: &AccountId, region: &Region) -> String {
+        let Self::Registry = self;
+        let repositories = format!("arn:{}:ecr:{region}:{account}:repository/*", region.partition());
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken", "ecr:DescribeRegistry"], "Resource": "*"},
+                {
+                    "Effect": "Allow",
+                    "Action": [
+                        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
+                        "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer", "ecr:ListImageReferrers",
+                        "ecr:ListImages", "ecr:ListTagsForResource",
+                    ],
+                    "Resource": repositories,
+                },
+            ],
+        })
+        .to_string()
+    }
+}
+
+/// The name that a tenant sees in its `CloudTrail`: who works, and the request's id.
+///
+/// The connector role lets each function use only its own names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionName(String);
+
+impl SessionName {
+    /// Names a session of the scanner.
+    pub fn scan(request: &RequestId) -> Self {
+        Self(format!("scan-{request}"))
+    }
+
+    /// Names a session of the verifier.
+    pub fn verify(request: &RequestId) -> Self {
+        Self(format!("verify-{request}"))
+    }
+
+    /// Returns the name as text: at most 64 characters, as STS demands.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Temporary credentials.
+#[derive(Clone)]
+pub struct Session {
+    /// The access key's id, which is no secret.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: SecretString,
+    /// The session token.
+    pub session_token: SecretString,
+    /// When they end.
+    pub expires_at: Timestamp,
+    /// The account that they belong to, as STS says.
+    pub account: AccountId,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("account", &self.account)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens sessions in proven roles.
+#[async_trait]
+pub trait AssumeRole: Send + Sync {
+    /// Assumes a tenant's role by way of the connector role, with the ExternalId and the purpose's session policy.
+    async fn assume_role(
+        &self,
+        role: &TrustedRole,
+        purpose: Purpose,
+        name: &SessionName,
+    ) -> Result<Session, AssumeError>;
+}
+
+/// Asks whether a role would open, for the verifier only: nothing is done with what opens.
+#[async_trait]
+pub trait ProbeRole: Send + Sync {
+    /// Tries to assume `role` by way of the connector role, with this ExternalId or with none.
+    ///
+    /// Every session has the purpose's session policy, so that even a role with administrator rights opens no more
+    /// than the registry.
+    async fn probe_role(
+        &self,
+        role: &RoleArn,
+        external_id: Option<&str>,
+        region: &Region,
+        name: &SessionName,
+    ) -> Result<Session, AssumeError>;
+
+    /// Tries to assume the canary role, which trusts the connector role without a condition.
+    async fn probe_canary(&self, region: &Region, name: &SessionName) -> Result<Session, AssumeError>;
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum AssumeError {
+    /// STS says no: the role is missing, does not trust us, or demands another ExternalId; STS does not tell which.
+    #[error("the role cannot be assumed")]
+    NotAllowed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Our own connector role cannot be assumed, so nothing is known of the tenant's.
+    #[error("the connector role cannot be assumed")]
+    Connector(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// STS is not active in the region.
+    #[error("the region's STS endpoint is not active in the account")]
+    RegionDisabled(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// STS is asked too much.
+    #[error("STS is throttled")]
+    Throttled,
+    /// STS cannot be reached, or failed.
+    #[error("STS is unreachable")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Keeps sessions for as long as they last, under everything that distinguishes them.
+pub struct CachedSessions<A> {
+    inner: A,
+    clock: Arc<dyn Clock>,
+    sessions: std::sync::Mutex<std::collections::HashMap<(TrustedRole, Purpose), Session>>,
+}
+
+impl<A: AssumeRole> CachedSessions<A> {
+    /// How long before its end a session is not used any more.
+    const MARGIN: SignedDuration = SignedDuration::from_mins(5);
+
+    /// How many sessions a process keeps.
+    const MOST: usize = 1024;
+
+    /// Keeps the sessions that `inner` opens.
+    pub fn new(inner: A, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            inner,
+            clock,
+            sessions: std::sync::Mutex::default(),
+        }
+    }
+
+    fn sessions(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<(TrustedRole, Purpose), Session>> {
+        self.sessions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Forgets a role's sessions, after one was refused as expired or revoked.
+    pub fn forget(&self, role: &TrustedRole) {
+        self.sessions().retain(|(kept, _), _| kept != role);
+    }
+}
+
+#[async_trait]
+impl<A: AssumeRole> AssumeRole for CachedSessions<A> {
+    async fn assume_role(
+        &self,
+        role: &TrustedRole,
+        purpose: Purpose,
+        name: &SessionName,
+    ) -> Result<Session, AssumeError> {
+        let key = (role.clone(), purpose);
+        let fresh_until = self.clock.now() + Self::MARGIN;
+        let known = self
+            .sessions()
+            .get(&key)
+            .filter(|session| session.expires_at > fresh_until)
+            .cloned();
+        if let Some(session) = known {
+            return Ok(session);
+        }
+        let session = self.inner.assume_role(role, purpose, name).await?;
+        let mut sessions = self.sessions();
+        sessions.retain(|_, session| session.expires_at > fresh_until);
+        if sessions.len() < Self::MOST {
+            sessions.insert(key, session.clone());
+        }
+        Ok(session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{clock::ManualClock, id::TenantId, random::OsRandomness};
+
+    /// Opens any role and counts; the access key tells whose session it is.
+    struct Counting(AtomicUsize, ManualClock);
+
+    #[async_trait]
+    impl AssumeRole for Counting {
+        async fn assume_role(
+            &self,
+            role: &TrustedRole,
+            _: Purpose,
+            _: &SessionName,
+        ) -> Result<Session, AssumeError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Session {
+                access_key_id: format!("{role:?}"),
+                secret_access_key: "secret".to_owned().into(),
+                session_token: "token".to_owned().into(),
+                expires_at: self.1.now() + SignedDuration::from_hours(1),
+                account: role.role.account().clone(),
+            })
+        }
+    }
+
+    fn role(tenant: &TenantId, external_id: &ExternalId, region: &str) -> TrustedRole {
+        TrustedRole::new(
+            TenantScope::of(tenant.clone()),
+            "arn:aws:iam::111122223333:role/r".parse().unwrap(),
+            external_id.clone(),
+            region.parse().unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn sessions_never_meet_and_are_kept_while_they_last() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let sessions = CachedSessions::new(
+            Counting(AtomicUsize::new(0), clock.clone()),
+            Arc::new(clock.clone()),
+        );
+        let tenants = [(); 2].map(|()| TenantId::generate(&OsRandomness));
+        let ids = [(); 2].map(|()| ExternalId::generate(&OsRandomness));
+        let roles = [
+            role(&tenants[0], &ids[0], "us-east-1"),
+            role(&tenants[1], &ids[0], "us-east-1"),
+            role(&tenants[0], &ids[1], "us-east-1"),
+            role(&tenants[0], &ids[0], "eu-west-1"),
+        ];
+        let name = SessionName::scan(&RequestId::generate(&OsRandomness));
+        let mut assumed = 0;
+        for (minutes, calls) in [(0, 4), (0, 0), (54, 0), (2, 4)] {
+            clock.advance(Duration::from_mins(minutes));
+            for role in &roles {
+                let session = sessions
+                    .assume_role(role, Purpose::Registry, &name)
+                    .await
+                    .unwrap();
+                assert_eq!(session.access_key_id, format!("{role:?}"));
+            }
+            assumed += calls;
+            assert_eq!(
+                sessions.inner.0.load(Ordering::SeqCst),
+                assumed,
+                "after {minutes} minutes"
+            );
+        }
+        sessions.forget(&roles[0]);
+        sessions
+            .assume_role(&roles[0], Purpose::Registry, &name)
+            .await
+            .unwrap();
+        assert_eq!(sessions.inner.0.load(Ordering::SeqCst), assumed + 1);
+    }
+
+    #[test]
+    fn session_policies_fit_and_read_only() {
+        let policy = Purpose::Registry.session_policy(
+            &"111122223333".parse().unwrap(),
+            &"ap-southeast-2".parse().unwrap(),
+        );
+        assert!(policy.len() <= 2048, "{}", policy.len());
+        for word in ["Put", "Delete", "Upload", "Set", "Tag\"", "ecr:*"] {
+            assert!(!policy.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let session = Session {
+            access_key_id: "AKIA".into(),
+            secret_access_key: "very-secret".to_owned().into(),
+            session_token: "very-secret".to_owned().into(),
+            expires_at: Timestamp::UNIX_EPOCH,
+            account: "111122223333".parse().unwrap(),
+        };
+        assert!(!format!("{session:?}").contains("very-secret"));
+    }
+}

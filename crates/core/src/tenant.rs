@@ -1,0 +1,92 @@
+//! Tenants: the customers of the operator, made and listed by the operator only.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::TenantId,
+    random::Randomness,
+    scope::OperatorScope,
+    store::{Condition, Partition, Store, StoreError, Write, WriteError},
+};
+
+/// A customer of the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// What people call it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The list of tenants.
+#[derive(Clone)]
+pub struct Tenants {
+    store: Arc<dyn Store>,
+}
+
+impl Tenants {
+    /// Opens the list in a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Makes a tenant; its id was never used before.
+    pub async fn create(
+        &self,
+        _: OperatorScope,
+        name: &str,
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<Tenant, StoreError> {
+        let tenant = Tenant {
+            id: TenantId::generate(randomness),
+            name: name.to_owned(),
+            created_at: now,
+        };
+        let key = Self::partition().key(&[tenant.id.as_str()]);
+        match self
+            .store
+            .write(&[Write::put(key, &tenant, Condition::Absent)])
+            .await
+        {
+            Ok(()) => Ok(tenant),
+            Err(WriteError::Conflict(_)) => Err(StoreError::Unavailable("an id was made twice".into())),
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Finds a tenant.
+    pub async fn find(&self, _: OperatorScope, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        let stored = self.store.get(&Self::partition().key(&[id.as_str()])).await?;
+        stored.map(|stored| stored.parse()).transpose()
+    }
+
+    /// Lists all tenants in the order of their ids.
+    pub async fn list(&self, _: OperatorScope) -> Result<Vec<Tenant>, StoreError> {
+        let mut tenants: Vec<Tenant> = Vec::new();
+        loop {
+            let after = tenants
+                .last()
+                .map(|tenant| Self::partition().key(&[tenant.id.as_str()]));
+            let page = self
+                .store
+                .query(&Self::partition(), "", after.as_ref(), 100)
+                .await?;
+            for item in &page.items {
+                tenants.push(item.parse()?);
+            }
+            if !page.more {
+                return Ok(tenants);
+            }
+        }
+    }
+
+    fn partition() -> Partition {
+        Partition::directory(&["tenants"])
+    }
+}

@@ -1,0 +1,172 @@
+//! What is queued: small messages that say where to look.
+//!
+//! Our queues take messages from our own functions only (their policies say so), so a message's tenant is trusted; it
+//! still opens nothing but that tenant's scope.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use portwarden_oci::{Digest, RepositoryName};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    arn::RoleArn,
+    id::{AccountId, EventId, IntegrationId, Region, RequestId, TenantId},
+    scope::TenantScope,
+};
+
+/// Asks the scanner to look at an image in ECR, and to scan it if that has not been done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanRequest {
+    /// Whose image.
+    pub tenant: TenantId,
+    /// The integration whose role opens the registry.
+    pub integration: IntegrationId,
+    /// The account whose registry it is.
+    pub account: AccountId,
+    /// The registry's region.
+    pub region: Region,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The image.
+    pub digest: Digest,
+    /// How we know of it.
+    pub known_by: KnownBy,
+    /// The event that led here, to be marked when its work is taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// The one id of this work in logs and session names.
+    pub request: RequestId,
+    /// When we first knew.
+    pub since: Timestamp,
+    /// How many invocations have worked on this before without finishing.
+    #[serde(default)]
+    pub continuation: u32,
+}
+
+/// How an image became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownBy {
+    /// By an event.
+    Event,
+    /// By the inventory on connecting.
+    Backfill,
+    /// By a comparison with ECR that found what no event had told.
+    Reconcile,
+}
+
+/// Asks the verifier to test one region's connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyRequest {
+    /// Whose connection.
+    pub tenant: TenantId,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The region.
+    pub region: Region,
+    /// A role to test in the place of the one that is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleArn>,
+    /// Why.
+    pub reason: VerifyReason,
+    /// The one id of this work in logs and session names.
+    pub request: RequestId,
+}
+
+/// Why a connection is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyReason {
+    /// A person saved it, or asked.
+    Asked,
+    /// The tenant's stack said something.
+    Stack,
+    /// It is time.
+    Schedule,
+    /// A call was refused that should not have been.
+    AccessDenied,
+}
+
+impl ScanRequest {
+    /// Returns the scope of the tenant whose image it is.
+    pub fn scope(&self) -> TenantScope {
+        TenantScope::of(self.tenant.clone())
+    }
+}
+
+impl VerifyRequest {
+    /// Returns the scope of the tenant whose connection it is.
+    pub fn scope(&self) -> TenantScope {
+        TenantScope::of(self.tenant.clone())
+    }
+}
+
+/// Queues work for the scanner.
+#[async_trait]
+pub trait QueueScan: Send + Sync {
+    /// Queues one request; when this returns, the queue has it.
+    async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError>;
+}
+
+/// Queues work for the verifier.
+#[async_trait]
+pub trait QueueVerify: Send + Sync {
+    /// Queues one request; when this returns, the queue has it.
+    async fn queue_verify(&self, request: &VerifyRequest) -> Result<(), QueueError>;
+}
+
+/// Why a message is not in the queue, as far as we know.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue is unavailable")]
+pub struct QueueError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Queues in memory, for tests and the simulation.
+#[derive(Debug, Default)]
+pub struct MemoryQueues {
+    scans: std::sync::Mutex<Vec<ScanRequest>>,
+    verifications: std::sync::Mutex<Vec<VerifyRequest>>,
+}
+
+impl MemoryQueues {
+    /// Takes all requests for the scanner, first come first.
+    pub fn take_scans(&self) -> Vec<ScanRequest> {
+        std::mem::take(
+            &mut self
+                .scans
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    /// Takes all requests for the verifier, first come first.
+    pub fn take_verifications(&self) -> Vec<VerifyRequest> {
+        std::mem::take(
+            &mut self
+                .verifications
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+#[async_trait]
+impl QueueScan for MemoryQueues {
+    async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
+        self.scans
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(request.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl QueueVerify for MemoryQueues {
+    async fn queue_verify(&self, request: &VerifyRequest) -> Result<(), QueueError> {
+        self.verifications
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(request.clone());
+        Ok(())
+    }
+}
