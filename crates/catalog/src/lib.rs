@@ -1,1 +1,33 @@
 #![doc = include_str!("../README.md")]
+
+mod apk;
+mod archive;
+mod cataloguer;
+mod compression;
+pub mod cyclonedx;
+mod dpkg;
+mod facts;
+mod fields;
+mod fingerprint;
+mod image;
+mod layer;
+mod limits;
+mod npm;
+mod os_release;
+mod overlay;
+mod partial;
+mod path;
+mod purl;
+mod python;
+mod unpack;
+
+pub use compression::{Compression, CompressionError};
+pub use facts::{PackageKind, SourcePackage};
+pub use image::{ImageCatalog, LayerPartial, LayerRef, Package, fold};
+pub use layer::{LayerCatalog, LayerError, catalog_layer};
+pub use limits::Limits;
+pub use os_release::OsRelease;
+pub use partial::{Partial, PartialCode};
+
+/// Changes whenever a layer's catalogue can come out differently, so that stored ones are made again.
+pub const CATALOG_VERSION: u32 = 1;

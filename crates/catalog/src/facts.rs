@@ -1,0 +1,139 @@
+use serde::{Deserialize, Serialize};
+
+use crate::OsRelease;
+
+/// What one file of a layer says, as it is stored with the layer and folded later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Facts {
+    /// These packages are installed.
+    Packages(Vec<Declared>),
+    /// This package, declared elsewhere, owns these files.
+    Files(FileList),
+    /// The distribution is this one.
+    Os(OsRelease),
+}
+
+/// A package as a file declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Declared {
+    pub(crate) kind: PackageKind,
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) architecture: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<SourcePackage>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) licenses: Vec<String>,
+    /// Those of its files that a cataloguer wants; the others matter to nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) owns: Vec<String>,
+}
+
+/// Those files of a package that a cataloguer wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileList {
+    pub(crate) kind: PackageKind,
+    pub(crate) package: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) architecture: Option<String>,
+    pub(crate) paths: Vec<String>,
+}
+
+/// What kind of package, by who installs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageKind {
+    /// Alpine's apk.
+    Apk,
+    /// Debian's dpkg.
+    Deb,
+    /// npm and its relatives.
+    Npm,
+    /// pip and its relatives.
+    Pypi,
+}
+
+impl PackageKind {
+    /// Returns the purl type, such as `deb`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apk => "apk",
+            Self::Deb => "deb",
+            Self::Npm => "npm",
+            Self::Pypi => "pypi",
+        }
+    }
+}
+
+/// The source package that a distribution's package was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SourcePackage {
+    /// The source package's name.
+    pub name: String,
+    /// Its version, where it is not the package's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Declared {
+    /// Declares a package; nothing if there is no usable name. An unusable version counts as missing.
+    pub(crate) fn new(kind: PackageKind, name: &str, version: Option<&str>) -> Option<Self> {
+        Some(Self {
+            kind,
+            name: word(name)?.to_owned(),
+            version: version.and_then(word).map(str::to_owned),
+            architecture: None,
+            source: None,
+            licenses: Vec::new(),
+            owns: Vec::new(),
+        })
+    }
+
+    pub(crate) fn add_license(&mut self, text: &str) {
+        let text = text.trim();
+        let is_name = (1..=MAX_LICENSE).contains(&text.len()) && !text.chars().any(char::is_control);
+        let is_known = !text.eq_ignore_ascii_case("unknown");
+        if is_name && is_known && !self.licenses.iter().any(|known| known == text) {
+            self.licenses.push(text.to_owned());
+        }
+    }
+}
+
+/// Tells a name, version or architecture from garbage: one short word that can be printed.
+pub(crate) fn word(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let is_word = (1..=MAX_WORD).contains(&text.len())
+        && !text
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || c == char::REPLACEMENT_CHARACTER);
+    is_word.then_some(text)
+}
+
+/// Longer than any name or version in use: npm allows 214 and 256 characters, Debian's tools far fewer.
+const MAX_WORD: usize = 512;
+
+/// Longer "licences" are licence texts.
+const MAX_LICENSE: usize = 256;
+
+impl Facts {
+    /// About how many bytes of memory the facts take.
+    pub(crate) fn weight(&self) -> usize {
+        let list = |texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| text.len() + size_of::<String>())
+                .sum::<usize>()
+        };
+        match self {
+            Self::Packages(packages) => packages
+                .iter()
+                .map(|package| size_of::<Declared>() + list(&package.licenses) + list(&package.owns) + 64)
+                .sum(),
+            Self::Files(files) => size_of::<FileList>() + list(&files.paths),
+            Self::Os(_) => size_of::<OsRelease>(),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! npm, and the package managers that lay packages out as it does (Yarn, pnpm).
+//!
+//! An installed package is a folder in `node_modules` with a `package.json` that has a name and a version. A
+//! `node_modules` deeper within a package counts only right below it (`a/node_modules/b`): what lies in other folders of
+//! a package (`a/test/fixtures/node_modules/b`) was shipped with it, and nothing loads it. Source: npm's
+//! `package.json(5)` and `folders(5)`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    PartialCode,
+    cataloguer::{Cataloguer, Reading},
+    facts::{Declared, PackageKind},
+};
+
+pub(crate) struct Npm;
+
+impl Cataloguer for Npm {
+    fn wants(&self, path: &str) -> bool {
+        path.strip_suffix("/package.json").is_some_and(is_package_folder)
+    }
+
+    fn read(&self, _path: &str, content: &[u8]) -> Reading {
+        let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+        let Ok(json) = serde_json::from_slice::<PackageJson>(content) else {
+            return Reading::default().with_flaw(PartialCode::Malformed, true);
+        };
+        let (Some(name), Some(version)) = (json.name.as_str(), json.version.as_str()) else {
+            // Not a package, but a folder of one that sets options, such as the kind of modules in it.
+            return Reading::default();
+        };
+        let package = split_scope(name).and_then(|_| Declared::new(PackageKind::Npm, name, Some(version)));
+        match package {
+            Some(mut package) => {
+                let listed = json.licenses.as_array().into_iter().flatten();
+                for license in [&json.license, &json.licenses].into_iter().chain(listed) {
+                    if let Some(text) = license.as_str().or_else(|| license.get("type")?.as_str()) {
+                        package.add_license(text);
+                    }
+                }
+                Reading::of_packages(vec![package])
+            }
+            None => Reading::default().with_flaw(PartialCode::Malformed, true),
+        }
+    }
+}
+
+/// The fields that are used; each may hold anything.
+#[derive(Deserialize)]
+struct PackageJson {
+    #[serde(default)]
+    name: Value,
+    #[serde(default)]
+    version: Value,
+    #[serde(default)]
+    license: Value,
+    #[serde(default)]
+    licenses: Value,
+}
+
+/// Splits a name into its scope, with the `@`, and the rest; nothing if it cannot be a package's name.
+pub(crate) fn split_scope(name: &str) -> Option<(Option<&str>, &str)> {
+    let (scope, rest) = match name.split_once('/') {
+        Some((scope, rest)) if scope.len() > 1 && scope.starts_with('@') => (Some(scope), rest),
+        Some(_) => return None,
+        None => (None, name),
+    };
+    (!rest.is_empty() && !rest.contains('/')).then_some((scope, rest))
+}
+
+/// Tells whether a folder is where a package manager installs a package.
+fn is_package_folder(folder: &str) -> bool {
+    // The common case is decided here: some folder that has nothing to do with npm.
+    let Some(modules) = memchr::memmem::find(folder.as_bytes(), b"node_modules/") else {
+        return false;
+    };
+    if modules > 0 && folder.as_bytes()[modules - 1] != b'/' {
+        return false;
+    }
+    let mut components = folder[modules..].split('/');
+    loop {
+        if components.next() != Some("node_modules") {
+            return false;
+        }
+        let Some(first) = components.next() else {
+            return false;
+        };
+        // A scope, and the stores of pnpm and Yarn, are one folder more.
+        let is_nested = first.starts_with(['@', '.']);
+        if is_nested && components.next().is_none() {
+            return false;
+        }
+        if components.clone().next().is_none() {
+            return !first.starts_with('.');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::facts::Facts;
+
+    #[test]
+    fn wants_installed_packages_only() {
+        for path in [
+            "node_modules/a/package.json",
+            "usr/local/lib/node_modules/npm/package.json",
+            "usr/local/lib/node_modules/npm/node_modules/@npmcli/fs/package.json",
+            "app/node_modules/@scope/a/node_modules/b/package.json",
+            "app/node_modules/.pnpm/a@1.0.0/node_modules/a/package.json",
+            "app/node_modules/.pnpm/a@1.0.0/node_modules/@s/a/package.json",
+        ] {
+            assert!(Npm.wants(path), "{path}");
+        }
+        for path in [
+            "package.json",
+            "app/package.json",
+            "node_modules/package.json",
+            "node_modules/@scope/package.json",
+            "node_modules/a/test/package.json",
+            "node_modules/a/test/fixtures/node_modules/b/package.json",
+            "node_modules/a/dist/esm/package.json",
+            "node_modules/.cache/x/package.json",
+            "app/not_node_modules/a/package.json",
+            "node_modules/a/package.json.bak",
+        ] {
+            assert!(!Npm.wants(path), "{path}");
+        }
+    }
+
+    fn read(content: &str) -> Reading {
+        Npm.read("node_modules/a/package.json", content.as_bytes())
+    }
+
+    #[test]
+    fn licences_come_in_every_shape() {
+        let mut package = Declared::new(PackageKind::Npm, "@s/a", Some("1.0.0")).unwrap();
+        for (json, licenses) in [
+            (r#""license":"MIT""#, vec!["MIT"]),
+            (r#""license":{"type":"ISC","url":"x"}"#, vec!["ISC"]),
+            (
+                r#""licenses":[{"type":"MIT"},{"type":"Apache-2.0"},{"type":"MIT"},7]"#,
+                vec!["MIT", "Apache-2.0"],
+            ),
+            (r#""license":[],"x":{"y":[null]}"#, vec![]),
+        ] {
+            package.licenses = licenses.into_iter().map(str::to_owned).collect();
+            let reading = read(&format!(
+                "\u{feff}{{\"name\":\"@s/a\",\"version\":\"1.0.0\",{json}}}\r\n"
+            ));
+            assert_eq!(
+                reading,
+                Reading::of(Facts::Packages(vec![package.clone()])),
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_package_is_told_from_what_is_broken() {
+        for content in [
+            "{}",
+            r#"{"type":"module"}"#,
+            r#"{"name":"a"}"#,
+            r#"{"name":"a","version":null}"#,
+        ] {
+            assert_eq!(read(content), Reading::default(), "{content}");
+        }
+        let deep = "[".repeat(100_000);
+        for content in [
+            "",
+            "[]x",
+            "\u{0}",
+            r#"{"name":"","version":"1"}"#,
+            r#"{"name":"@s/","version":"1"}"#,
+            r#"{"name":"a/b","version":"1"}"#,
+            deep.as_str(),
+        ] {
+            assert_eq!(read(content).flaws, [PartialCode::Malformed], "{content:.20}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_read(content: Vec<u8>) {
+            Npm.read("node_modules/a/package.json", &content);
+        }
+
+        #[test]
+        fn mutated_files_can_be_read(at in 0usize..46, byte: u8) {
+            let mut content = br#"{"name":"@s/a","version":"1.0","license":"MIT"}"#.to_vec();
+            content[at] = byte;
+            Npm.read("node_modules/a/package.json", &content);
+        }
+
+        #[test]
+        fn any_path_is_wanted_or_not(path in "(/|node_modules|@s|a|\\.pnpm|package\\.json|){0,12}") {
+            if Npm.wants(&path) {
+                prop_assert!(path.contains("node_modules/") && path.ends_with("/package.json"));
+            }
+        }
+    }
+}

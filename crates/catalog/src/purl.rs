@@ -1,0 +1,120 @@
+use packageurl::PackageUrl;
+
+use crate::{
+    OsRelease,
+    facts::{Declared, PackageKind},
+    npm, python,
+};
+
+/// Names a package by its package URL; nothing if its name is not one of its kind, which cataloguers refuse.
+///
+/// Sources: the package-url specification's type definitions; for `upstream`, what the peers' matchers read.
+pub(crate) fn purl(package: &Declared, os: Option<&OsRelease>) -> Option<String> {
+    try_purl(package, os).ok().flatten()
+}
+
+fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Option<String>> {
+    let mut purl = match package.kind {
+        PackageKind::Apk | PackageKind::Deb => {
+            let mut purl = PackageUrl::new(package.kind.as_str(), package.name.as_str())?;
+            if let Some(os) = os {
+                purl.with_namespace(os.id.as_str())?
+                    .add_qualifier("distro", os.distro())?;
+            }
+            if let Some(architecture) = &package.architecture {
+                purl.add_qualifier("arch", architecture.as_str())?;
+            }
+            if let Some(source) = &package.source {
+                let upstream = match &source.version {
+                    Some(version) => format!("{}@{version}", source.name),
+                    None => source.name.clone(),
+                };
+                purl.add_qualifier("upstream", upstream)?;
+            }
+            purl
+        }
+        PackageKind::Npm => {
+            let Some((scope, name)) = npm::split_scope(&package.name) else {
+                return Ok(None);
+            };
+            let mut purl = PackageUrl::new("npm", name)?;
+            if let Some(scope) = scope {
+                purl.with_namespace(scope)?;
+            }
+            purl
+        }
+        PackageKind::Pypi => PackageUrl::new("pypi", python::normalise_name(&package.name))?,
+    };
+    if let Some(version) = &package.version {
+        purl.with_version(version.as_str())?;
+    }
+    Ok(Some(purl.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SourcePackage;
+
+    fn os(id: &str, version: &str) -> OsRelease {
+        OsRelease {
+            id: id.into(),
+            version_id: Some(version.into()),
+            version_codename: None,
+            pretty_name: None,
+        }
+    }
+
+    fn package(kind: PackageKind, name: &str, version: &str) -> Declared {
+        Declared::new(kind, name, Some(version)).unwrap()
+    }
+
+    #[test]
+    fn distributions_packages_say_where_they_belong() {
+        let mut openssl = package(PackageKind::Deb, "openssl", "3.0.11-1~deb12u2");
+        openssl.architecture = Some("amd64".into());
+        assert_eq!(
+            purl(&openssl, Some(&os("debian", "12"))).unwrap(),
+            "pkg:deb/debian/openssl@3.0.11-1~deb12u2?arch=amd64&distro=debian-12"
+        );
+        let mut libgcc = package(PackageKind::Deb, "libgcc-s1", "1:12.2.0-14+b1");
+        libgcc.source = Some(SourcePackage {
+            name: "gcc-12".into(),
+            version: Some("12.2.0-14".into()),
+        });
+        assert_eq!(
+            purl(&libgcc, None).unwrap(),
+            "pkg:deb/libgcc-s1@1:12.2.0-14%2Bb1?upstream=gcc-12%4012.2.0-14"
+        );
+        let mut musl = package(PackageKind::Apk, "musl", "1.2.4-r2");
+        musl.architecture = Some("x86_64".into());
+        assert_eq!(
+            purl(&musl, Some(&os("alpine", "3.18.4"))).unwrap(),
+            "pkg:apk/alpine/musl@1.2.4-r2?arch=x86_64&distro=alpine-3.18.4"
+        );
+    }
+
+    #[test]
+    fn language_packages_do_not_depend_on_the_distribution() {
+        let debian = os("debian", "12");
+        for (package, expected) in [
+            (
+                package(PackageKind::Pypi, "Zope.Interface", "6.1"),
+                "pkg:pypi/zope-interface@6.1",
+            ),
+            (
+                package(PackageKind::Npm, "@scope/name", "1.0.0"),
+                "pkg:npm/%40scope/name@1.0.0",
+            ),
+            (
+                package(PackageKind::Npm, "left-pad", "1.3.0"),
+                "pkg:npm/left-pad@1.3.0",
+            ),
+        ] {
+            assert_eq!(purl(&package, Some(&debian)).unwrap(), expected);
+            assert_eq!(purl(&package, None).unwrap(), expected);
+        }
+        let unversioned = Declared::new(PackageKind::Pypi, "six", None).unwrap();
+        assert_eq!(purl(&unversioned, None).unwrap(), "pkg:pypi/six");
+    }
+}
