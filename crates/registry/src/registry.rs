@@ -402,3 +402,59 @@ async fn error_code(response: Response, host: &str) -> Option<ErrorCode> {
     let body = read_up_to(response, MAX_ERROR_BODY, host).await.ok()??;
     ErrorCode::find(&body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_registry_may_not_send_us_to_local_hosts() {
+        let network = Network::builder()
+            .plain_http("localhost:4566")
+            .plain_http("localhost:5000")
+            .build()
+            .unwrap();
+        let permit = |registry: &str, url: &str| {
+            let allowed = AllowedHosts::Below(vec!["localhost".to_owned(), "example".to_owned()]);
+            let registry = Registry::new(&network, registry, Credentials::Anonymous, allowed).unwrap();
+            registry.0.permit(&Url::parse(url).unwrap())
+        };
+        for (registry, url, expected) in [
+            (
+                "registry.example",
+                "http://localhost:4566/",
+                Err(Refusal::InternalAddress),
+            ),
+            ("registry.example", "https://storage.example/", Ok(())),
+            (
+                "registry.example",
+                "https://storage.test/",
+                Err(Refusal::HostNotAllowed),
+            ),
+            ("registry.test", "https://registry.test/elsewhere", Ok(())),
+            (
+                "registry.test",
+                "https://registry.test:8443/",
+                Err(Refusal::HostNotAllowed),
+            ),
+            ("localhost:5000", "http://localhost:4566/", Ok(())),
+            ("localhost:5000", "http://localhost:4567/", Err(Refusal::NotHttps)),
+        ] {
+            assert_eq!(permit(registry, url), expected, "{registry} to {url}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_is_dialled_at_its_api() {
+        let network = Network::builder().build().unwrap();
+        let base = |host| {
+            Registry::new(&network, host, Credentials::Anonymous, AllowedHosts::None)
+                .unwrap()
+                .0
+                .base
+                .to_string()
+        };
+        assert_eq!(base("docker.io"), "https://registry-1.docker.io/");
+        assert_eq!(base("ghcr.io"), "https://ghcr.io/");
+    }
+}
