@@ -72,6 +72,7 @@ impl Release {
             package.install(&mut tree, npm::NODE_MODULES);
         }
         tree.whiteout(&format!("{}/{REMOVED}", npm::NODE_MODULES));
+        tree.file(npm::SERVICE_MANIFEST, npm::service_manifest(&[REMOVED]));
         tree.file(
             &format!("{}/.package-lock.json", npm::NODE_MODULES),
             npm::lock_file(node_packages()),

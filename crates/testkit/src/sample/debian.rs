@@ -38,6 +38,8 @@ pub(super) fn base_layer() -> Layer {
     tree.file("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
     tree.file("var/lib/dpkg/lock", "");
     tree.file("var/lib/dpkg/available", "");
+    // Says that the names in this directory may carry an architecture.
+    tree.file("var/lib/dpkg/info/format", "1\n");
     tree.file("var/lib/dpkg/status", base_status());
     for package in table().filter(|package| package.layer == "base") {
         package.install(&mut tree);
@@ -205,7 +207,7 @@ impl DebianPackage {
     }
 
     fn conffile(&self) -> Option<String> {
-        (self.section == "admin").then(|| format!("etc/{}/{}.conf", self.name, self.name))
+        (self.section == "admin").then(|| format!("etc/default/{}", self.name))
     }
 }
 

@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 use super::{Package, PackageKind, noise, tree::Tree};
 use crate::image::{Compression, Layer};
 
-/// Facts about published packages, one a line: what npm installs for the dependencies of [`APPLICATION`].
+/// Facts about published packages, one a line: what npm installs for [`DEPENDENCIES`].
 const TABLE: &str = include_str!("npm.tsv");
+
+pub(super) const SERVICE_MANIFEST: &str = "usr/src/app/package.json";
 
 pub(super) const NODE_MODULES: &str = "usr/src/app/node_modules";
 
@@ -43,7 +45,7 @@ pub(super) fn layer() -> Layer {
     let node = "usr/local/bin/node";
     tree.program(node, noise::bytes(node, 2_500_000));
     NPM.install(&mut tree, "usr/local/lib/node_modules");
-    tree.file("usr/src/app/package.json", APPLICATION);
+    tree.file(SERVICE_MANIFEST, service_manifest(&[]));
     for package in table() {
         package.install(&mut tree, NODE_MODULES);
     }
@@ -59,21 +61,27 @@ pub(super) fn layer() -> Layer {
     tree.finish(Compression::Zstd)
 }
 
-/// The service's own file: private, without a version, and so no package.
-pub(super) const APPLICATION: &str = r#"{
-  "name": "shop-web",
-  "private": true,
-  "dependencies": {
-    "@babel/runtime": "7.20.1",
-    "@types/node": "18.11.9",
-    "axios": "0.21.1",
-    "express": "4.17.1",
-    "lodash": "^4.17.20",
-    "minimist": "1.2.5",
-    "ws": "7.4.5"
-  }
+/// What the service asks npm for.
+const DEPENDENCIES: [(&str, &str); 7] = [
+    ("@babel/runtime", "7.20.1"),
+    ("@types/node", "18.11.9"),
+    ("axios", "0.21.1"),
+    ("express", "4.17.1"),
+    ("lodash", "^4.17.20"),
+    ("minimist", "1.2.5"),
+    ("ws", "7.4.5"),
+];
+
+/// Writes the service's own file, with the dependencies but those in `removed`: private, without a version, and so no
+/// package.
+pub(super) fn service_manifest(removed: &[&str]) -> String {
+    let dependencies: Map<String, Value> = DEPENDENCIES
+        .into_iter()
+        .filter(|(name, _)| !removed.contains(name))
+        .map(|(name, range)| (name.to_owned(), json!(range)))
+        .collect();
+    pretty(&json!({"name": "shop-web", "private": true, "dependencies": dependencies}))
 }
-"#;
 
 pub(super) fn table() -> impl Iterator<Item = NodePackage> {
     TABLE.lines().map(|line| {

@@ -81,6 +81,16 @@ fn what_is_expected_is_what_is_installed() {
 }
 
 #[test]
+fn no_file_is_below_a_file() {
+    let files = flatten(&image().image);
+    for path in files.keys() {
+        for (end, _) in path.match_indices('/') {
+            assert!(!files.contains_key(&path[..end]), "{path}");
+        }
+    }
+}
+
+#[test]
 fn the_image_is_of_a_realistic_kind_and_size() {
     let sample = image();
     let count = |kind| {
