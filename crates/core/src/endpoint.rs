@@ -18,7 +18,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::{
-    id::{AccountId, IntegrationId, Region, TenantId},
+    id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     random::{Randomness, random_secret},
     scope::TenantScope,
 };
@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub integration: IntegrationId,
     /// The account that events must come from, once it is proven.
     pub account: Option<AccountId>,
+    /// The ExternalId that claims must carry.
+    pub external_id: ExternalId,
     /// Whether the integration is removed, with its credentials kept to tell so.
     pub removed: bool,
     /// The salt of its hashes.
@@ -289,7 +291,8 @@ impl CredentialChecker {
         for (region, settings) in endpoint.iter().flat_map(|endpoint| &endpoint.regions) {
             for credential in &settings.credentials {
                 let right = credential.username.0.as_bytes().ct_eq(username) & credential.hash.matches(&hash);
-                if right.into() {
+                // Regions may share credentials; one that is still to be proven does not stand before one that is.
+                if right.into() && (found.is_none() || settings.proven) {
                     found = Some((region, credential.generation));
                 }
             }
@@ -362,6 +365,7 @@ mod tests {
             tenant: TenantId::generate(&OsRandomness),
             integration: IntegrationId::generate(&OsRandomness),
             account: None,
+            external_id: ExternalId::generate(&OsRandomness),
             removed: false,
             salt,
             regions,
@@ -383,6 +387,24 @@ mod tests {
             assert_eq!(found.scope.tenant(), &endpoint.tenant);
             assert_eq!((found.region.as_str(), found.generation), ("eu-central-1", 2));
         }
+    }
+
+    #[test]
+    fn of_regions_with_the_same_credentials_a_proven_one_is_found() {
+        let mut endpoint = endpoint();
+        let proven = endpoint.regions[&"eu-central-1".parse().unwrap()].clone();
+        for name in ["af-south-1", "us-west-2"] {
+            let unproven = EndpointRegion {
+                proven: false,
+                ..proven.clone()
+            };
+            endpoint.regions.insert(name.parse().unwrap(), unproven);
+        }
+        let checker = CredentialChecker::new(&OsRandomness);
+        let found = checker
+            .check(Some(&endpoint), header(&format!("events:{PASSWORD}")).as_ref())
+            .unwrap();
+        assert_eq!(found.region.as_str(), "eu-central-1");
     }
 
     #[test]

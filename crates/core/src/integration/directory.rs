@@ -87,6 +87,7 @@ fn endpoint_of(connection: Connection) -> Endpoint {
         tenant: integration.tenant,
         integration: integration.id,
         account: integration.account,
+        external_id: integration.external_id,
         removed: integration.removed_at.is_some(),
         salt: integration.salt,
         regions: connection
