@@ -81,8 +81,8 @@ impl EventLog {
             time: event.time,
             received_at,
             body: event.body,
-            // What leads to no work has none to lose.
-            settled: event.kind.hint().is_none(),
+            // What leads to no work has none to lose. Nobody marks a claim: testing a role once more does no harm.
+            settled: event.kind.hint().is_none() && event.kind.claim().is_none(),
         };
         let key = Self::key(scope, integration, &event.id);
         let expires_at = received_at.saturating_add(Self::KEPT).unwrap_or(Timestamp::MAX);
@@ -150,6 +150,33 @@ mod tests {
             "detail": {"repository-name": "a", "image-digest": Digest::of(b"x"), "action-type": "PUSH", "image-tag": tag},
         });
         UnverifiedEvent::parse(body.to_string().as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_comes_again_leads_to_its_work_again() {
+        let log = EventLog::new(Arc::new(MemoryStore::default()));
+        let scope = TenantScope::of(TenantId::generate(&OsRandomness));
+        let integration = IntegrationId::generate(&OsRandomness);
+        let record = async |detail: &serde_json::Value| {
+            let body = json!({
+                "id": detail["stack-id"], "detail-type": "CloudFormation Stack Status Change",
+                "source": "aws.cloudformation", "account": "111122223333", "time": "2026-11-16T01:54:34Z",
+                "region": "us-west-2", "detail": detail,
+            });
+            let event = UnverifiedEvent::parse(body.to_string().as_bytes()).unwrap();
+            log.record(&scope, &integration, &event, event.time)
+                .await
+                .unwrap()
+        };
+        let bare = json!({"stack-id": "s-1", "status-details": {"status": "CREATE_COMPLETE"}});
+        assert_eq!(record(&bare).await, Recorded::New);
+        assert_eq!(record(&bare).await, Recorded::Settled);
+        let claim = json!({
+            "stack-id": "s-2", "status-details": {"status": "CREATE_COMPLETE"}, "template-version": "1",
+            "role-arn": "arn:aws:iam::111122223333:role/r", "external-id": "pw-0123456789abcdefghjkmnpqrs",
+        });
+        assert_eq!(record(&claim).await, Recorded::New);
+        assert_eq!(record(&claim).await, Recorded::Repeated);
     }
 
     #[tokio::test]

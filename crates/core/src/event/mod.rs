@@ -163,6 +163,15 @@ impl EventKind {
         }
     }
 
+    /// Returns what the stack says of itself, if the event says so.
+    pub fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::StackStatus { claim, .. } => claim.as_ref(),
+            Self::Heartbeat { claim } => Some(claim),
+            _ => None,
+        }
+    }
+
     /// Returns a short name for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
@@ -291,6 +300,7 @@ struct StackStatus {
 
 #[derive(Deserialize)]
 struct StatusDetails {
+    #[serde(deserialize_with = "short_word")]
     status: String,
 }
 
@@ -299,7 +309,18 @@ struct StatusDetails {
 struct RawClaim {
     role_arn: RoleArn,
     external_id: ExternalId,
+    #[serde(deserialize_with = "short_word")]
     template_version: String,
+}
+
+/// What is stored as it came must not fill the table.
+fn short_word<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text)
+    } else {
+        Err(serde::de::Error::custom("expected a word of up to 64 characters"))
+    }
 }
 
 impl From<RawClaim> for Claim {
@@ -407,6 +428,27 @@ mod tests {
                 ),
                 "{field}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_stored_as_it_came_is_short() {
+        for status in ["", "CREATE_COMPLETE", "A".repeat(64).as_str()] {
+            let detail = json!({"stack-id": "s", "status-details": {"status": status}});
+            let found = kind("aws.cloudformation", "CloudFormation Stack Status Change", detail);
+            assert_eq!(
+                found,
+                EventKind::StackStatus {
+                    status: status.to_owned(),
+                    claim: None
+                }
+            );
+        }
+        for status in ["A".repeat(65).as_str(), "A B", "A\n", "\u{202e}A"] {
+            let detail = json!({"stack-id": "s", "status-details": {"status": status}});
+            let bytes = event("aws.cloudformation", "CloudFormation Stack Status Change", detail);
+            let error = UnverifiedEvent::parse(&bytes).unwrap_err();
+            assert!(matches!(error, EventError::Detail { .. }), "{status:?}: {error}");
         }
     }
 
