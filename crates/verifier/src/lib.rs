@@ -1,1 +1,7 @@
 #![doc = include_str!("../README.md")]
+
+pub mod context;
+pub mod error;
+pub mod handler;
+pub mod probe;
+pub mod problem;

@@ -1,0 +1,28 @@
+//! Why a request could not be worked on; each is worth another attempt, so the message goes back to the queue.
+
+use portwarden_core::{announce::AnnounceError, store::StoreError};
+
+/// Why a connection could not be tested, or its verdict not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The table did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The verdict is stored, and the bus did not take the event about it.
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
+    /// The integration was removed while it was tested.
+    #[error("the integration was removed while it was tested")]
+    Removed,
+}
+
+impl VerifyError {
+    /// Returns the stable code that the log and alarms know.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store_unavailable",
+            Self::Announce(_) => "bus_unavailable",
+            Self::Removed => "integration_removed",
+        }
+    }
+}

@@ -1,0 +1,651 @@
+//! Verdicts over a world in memory: every kind of trust, every missing action, every failure on the way.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use portwarden_core::{
+    announce::{Announcement, MemoryBus},
+    arn::RoleArn,
+    clock::{Clock as _, ManualClock},
+    ecr::{EcrError, ProbeEcr, RegistryId},
+    endpoint::{Password, Username},
+    id::{ExternalId, IntegrationId, Region, RequestId, TenantId},
+    integration::{Connection, Directory, Integrations, NewRegion, Trust},
+    random::OsRandomness,
+    scope::{OperatorScope, TenantScope},
+    session::{AssumeError, ProbeRole, Session, SessionName},
+    store::MemoryStore,
+    verdict::{Check, Conclusion, Outcome, Verdict},
+    work::{VerifyReason, VerifyRequest},
+};
+use portwarden_oci::{Digest, RepositoryName};
+use portwarden_verifier::{
+    context::Context,
+    handler::{Verified, verify},
+    probe::PATIENCE,
+};
+
+const ROLE: &str = "arn:aws:iam::111122223333:role/portwarden-Role";
+
+/// How a role's trust policy treats the ExternalId; the right one is given.
+type Trusts = fn(right: &str, given: Option<&str>) -> bool;
+
+fn refuse() -> AssumeError {
+    AssumeError::NotAllowed("AccessDenied".into())
+}
+
+struct World {
+    right: Mutex<String>,
+    trusts: Trusts,
+    canary_opens: bool,
+    /// Answers of STS to come before the policies are asked.
+    failures: Mutex<Vec<Option<AssumeError>>>,
+    session_account: &'static str,
+    denied: BTreeSet<&'static str>,
+    calls: Mutex<Vec<String>>,
+    clock: ManualClock,
+}
+
+impl World {
+    fn new(trusts: Trusts) -> Self {
+        Self {
+            right: Mutex::default(),
+            trusts,
+            canary_opens: true,
+            failures: Mutex::default(),
+            session_account: "111122223333",
+            denied: BTreeSet::new(),
+            calls: Mutex::default(),
+            clock: ManualClock::at(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    fn answer(&self, call: String, opens: bool) -> Result<Session, AssumeError> {
+        self.calls.lock().unwrap().push(call);
+        let mut failures = self.failures.lock().unwrap();
+        if !failures.is_empty()
+            && let Some(failure) = failures.remove(0)
+        {
+            return Err(failure);
+        }
+        if !opens {
+            return Err(refuse());
+        }
+        Ok(Session {
+            access_key_id: "ASIA".to_owned(),
+            secret_access_key: "secret".to_owned().into(),
+            session_token: "token".to_owned().into(),
+            expires_at: Timestamp::MAX,
+            account: self.session_account.parse().unwrap(),
+        })
+    }
+
+    fn ecr<T>(&self, action: &'static str, value: T) -> Result<T, EcrError> {
+        self.calls.lock().unwrap().push(action.to_owned());
+        if self.denied.contains(action) {
+            return Err(EcrError::Denied {
+                action,
+                source: "AccessDenied".into(),
+            });
+        }
+        Ok(value)
+    }
+}
+
+#[async_trait]
+impl ProbeRole for World {
+    async fn probe_role(
+        &self,
+        role: &RoleArn,
+        external_id: Option<&str>,
+        _: &Region,
+        name: &SessionName,
+    ) -> Result<Session, AssumeError> {
+        assert!(name.as_str().starts_with("verify-"), "{name:?}");
+        let right = self.right.lock().unwrap().clone();
+        let kind = match external_id {
+            None => "without",
+            Some(given) if given == right => "right",
+            Some(_) => "wrong",
+        };
+        self.answer(format!("{kind} {role}"), (self.trusts)(&right, external_id))
+    }
+
+    async fn probe_canary(&self, _: &Region, _: &SessionName) -> Result<Session, AssumeError> {
+        self.answer("canary".to_owned(), self.canary_opens)
+    }
+}
+
+#[async_trait]
+impl ProbeEcr for World {
+    async fn describe_repositories(
+        &self,
+        _: &Session,
+        _: &RegistryId,
+    ) -> Result<Vec<RepositoryName>, EcrError> {
+        self.ecr("ecr:DescribeRepositories", vec!["shop/web".parse().unwrap()])
+    }
+
+    async fn describe_images(
+        &self,
+        _: &Session,
+        _: &RegistryId,
+        repository: &RepositoryName,
+    ) -> Result<Vec<Digest>, EcrError> {
+        self.ecr(
+            "ecr:DescribeImages",
+            vec![Digest::of(repository.as_str().as_bytes())],
+        )
+    }
+
+    async fn list_images(
+        &self,
+        _: &Session,
+        _: &RegistryId,
+        _: &RepositoryName,
+    ) -> Result<Vec<Digest>, EcrError> {
+        self.ecr("ecr:ListImages", Vec::new())
+    }
+
+    async fn batch_get_image(
+        &self,
+        _: &Session,
+        _: &RegistryId,
+        _: &RepositoryName,
+        _: &Digest,
+    ) -> Result<Option<Vec<u8>>, EcrError> {
+        self.ecr("ecr:BatchGetImage", Some(b"garbage".to_vec()))
+    }
+
+    async fn get_download_url_for_layer(
+        &self,
+        _: &Session,
+        _: &RegistryId,
+        _: &RepositoryName,
+        _: &Digest,
+    ) -> Result<(), EcrError> {
+        self.ecr("ecr:GetDownloadUrlForLayer", ())
+    }
+
+    async fn batch_check_layer_availability(
+        &self,
+        _: &Session,
+        _: &RegistryId,
+        _: &RepositoryName,
+        _: &Digest,
+    ) -> Result<(), EcrError> {
+        self.ecr("ecr:BatchCheckLayerAvailability", ())
+    }
+
+    async fn get_authorization_token(&self, _: &Session, _: &RegistryId) -> Result<(), EcrError> {
+        self.ecr("ecr:GetAuthorizationToken", ())
+    }
+}
+
+/// The table and the bus, with one or more integrations in them.
+struct Bench {
+    store: Arc<MemoryStore>,
+    bus: Arc<MemoryBus>,
+}
+
+struct Party {
+    scope: TenantScope,
+    integration: IntegrationId,
+    external_id: ExternalId,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            store: Arc::default(),
+            bus: Arc::default(),
+        }
+    }
+
+    fn integrations(&self) -> Integrations {
+        Integrations::new(self.store.clone())
+    }
+
+    async fn party(&self) -> Party {
+        let scope = OperatorScope::of_this_process().tenant(TenantId::generate(&OsRandomness));
+        let region = NewRegion {
+            region: region(),
+            username: Username::parse("events").unwrap(),
+            password: Password::generate(&OsRandomness),
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let made = self
+            .integrations()
+            .create(&scope, "n", &[region], now, &OsRandomness)
+            .await
+            .unwrap();
+        let Connection { integration, .. } = made;
+        Party {
+            scope,
+            integration: integration.id,
+            external_id: integration.external_id,
+        }
+    }
+
+    async fn verify(&self, world: &Arc<World>, party: &Party, role: &str) -> Verified {
+        *world.right.lock().unwrap() = party.external_id.to_string();
+        let context = Context {
+            integrations: self.integrations(),
+            directory: Directory::new(self.store.clone()),
+            roles: world.clone(),
+            ecr: world.clone(),
+            bus: self.bus.clone(),
+            clock: Arc::new(world.clock.clone()),
+            randomness: Arc::new(OsRandomness),
+            connector: "arn:aws:iam::999988887777:role/portwarden-connector"
+                .parse()
+                .unwrap(),
+            patience: PATIENCE.to_vec(),
+        };
+        let request = VerifyRequest {
+            tenant: party.scope.tenant().clone(),
+            integration: party.integration.clone(),
+            region: region(),
+            role: Some(role.parse().unwrap()),
+            reason: VerifyReason::Asked,
+            request: RequestId::generate(&OsRandomness),
+        };
+        verify(&context, &request).await.unwrap()
+    }
+
+    async fn verdict(&self, world: &Arc<World>, party: &Party) -> Verdict {
+        match self.verify(world, party, ROLE).await {
+            Verified::Tested { verdict, .. } => verdict,
+            other @ Verified::Dropped { .. } => panic!("{other:?}"),
+        }
+    }
+
+    async fn trust(&self, party: &Party) -> Trust {
+        let connection = self
+            .integrations()
+            .find(&party.scope, &party.integration)
+            .await
+            .unwrap()
+            .unwrap();
+        connection.regions[&region()].trust.clone()
+    }
+}
+
+fn region() -> Region {
+    "us-east-1".parse().unwrap()
+}
+
+fn code(verdict: &Verdict, check: Check) -> Option<&str> {
+    match verdict.outcome(check)? {
+        Outcome::Failed(problem) | Outcome::Unknown(problem) => Some(&problem.code),
+        Outcome::Passed | Outcome::Skipped { .. } => None,
+    }
+}
+
+const GOOD: Trusts = |right, given| given == Some(right);
+
+#[tokio::test]
+async fn a_role_that_opens_for_us_only_is_trusted_and_told() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    let world = Arc::new(World::new(GOOD));
+    let verdict = bench.verdict(&world, &party).await;
+    assert_eq!(verdict.conclusion(), Conclusion::Trusted, "{verdict:#?}");
+    // No event has come yet, and nothing else is amiss.
+    assert_eq!(
+        verdict.first_problem().map(|problem| &*problem.code),
+        Some("event_path_unproven")
+    );
+    assert!(bench.trust(&party).await.is_proven());
+    let order: Vec<String> = world.calls.lock().unwrap()[..6].to_vec();
+    let expected = ["right", "canary", "without", "wrong", "wrong", "wrong"];
+    assert!(
+        order
+            .iter()
+            .zip(expected)
+            .all(|(call, kind)| call.starts_with(kind)),
+        "{order:?}"
+    );
+    assert!(matches!(&bench.bus.take()[..], [Announcement::ConnectionChanged(changed)] if changed.proven));
+
+    let at = world.clock.now();
+    bench
+        .integrations()
+        .record_heartbeat(&party.scope, &party.integration, &region(), at, None)
+        .await
+        .unwrap();
+    assert!(bench.verdict(&world, &party).await.is_green());
+    assert_eq!(bench.bus.take(), [], "nothing changed");
+}
+
+#[tokio::test]
+async fn every_kind_of_wide_trust_is_refused_with_its_cause() {
+    let policies: [(&str, Trusts, Check, &str); 8] = [
+        (
+            "no condition",
+            |_, _| true,
+            Check::RefusesNone,
+            "trust_without_external_id",
+        ),
+        (
+            "StringEqualsIfExists",
+            |right, given| given.is_none_or(|given| given == right),
+            Check::RefusesNone,
+            "trust_without_external_id",
+        ),
+        (
+            "StringLike *",
+            |_, given| given.is_some(),
+            Check::RefusesOthers,
+            "trust_with_other_external_id",
+        ),
+        (
+            "a prefix",
+            |_, given| given.is_some_and(|given| given.starts_with("pw-")),
+            Check::RefusesOthers,
+            "trust_with_other_external_id",
+        ),
+        (
+            "StringEqualsIgnoreCase",
+            |right, given| given.is_some_and(|given| given.eq_ignore_ascii_case(right)),
+            Check::RefusesOthers,
+            "trust_with_other_external_id",
+        ),
+        (
+            "all but the last character",
+            |right, given| given.is_some_and(|given| given.starts_with(&right[..right.len() - 1])),
+            Check::RefusesOthers,
+            "trust_with_other_external_id",
+        ),
+        (
+            "StringNotEquals of something else",
+            |_, given| given != Some("x"),
+            Check::RefusesNone,
+            "trust_without_external_id",
+        ),
+        (
+            "another ExternalId",
+            |_, given| given == Some("other"),
+            Check::OpensWithExternalId,
+            "role_not_assumable",
+        ),
+    ];
+    for (name, trusts, check, expected) in policies {
+        let bench = Bench::new();
+        let party = bench.party().await;
+        let verdict = bench.verdict(&Arc::new(World::new(trusts)), &party).await;
+        assert_eq!(verdict.conclusion(), Conclusion::Refused, "{name}");
+        assert_eq!(code(&verdict, check), Some(expected), "{name}: {verdict:#?}");
+        assert!(
+            matches!(bench.trust(&party).await, Trust::Refused { .. }),
+            "{name}"
+        );
+        // The registry of a role that is not trusted is left alone.
+        let tried = verdict.outcome(Check::EcrDescribeImages);
+        assert!(
+            matches!(tried, Some(Outcome::Skipped { .. })),
+            "{name}: {tried:?}"
+        );
+        assert_eq!(bench.bus.take(), [], "{name}: it was never proven");
+    }
+}
+
+#[tokio::test]
+async fn a_proven_role_that_becomes_too_wide_is_suspended_at_once() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    bench.verdict(&Arc::new(World::new(GOOD)), &party).await;
+    bench.bus.take();
+    bench.verdict(&Arc::new(World::new(|_, _| true)), &party).await;
+    let connection = bench
+        .integrations()
+        .find(&party.scope, &party.integration)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(connection.trusted_role(&region()), None);
+    let told = bench.bus.take();
+    assert!(
+        matches!(&told[..], [Announcement::ConnectionChanged(changed)]
+            if !changed.proven && changed.code.as_deref() == Some("trust_without_external_id")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_found_out_is_never_passed() {
+    // One answer of STS for each call in turn: the right id, the canary, none, three wrong ones.
+    type Failure = fn() -> AssumeError;
+    let failures: [Failure; 3] = [
+        || AssumeError::Throttled,
+        || AssumeError::Unreachable("timed out".into()),
+        || AssumeError::Connector("denied".into()),
+    ];
+    for failure in failures {
+        for call in 1..6 {
+            let bench = Bench::new();
+            let party = bench.party().await;
+            let world = World::new(GOOD);
+            *world.failures.lock().unwrap() = (0..6)
+                .map(|index| (index == call).then(failure))
+                .collect::<Vec<_>>();
+            let verdict = bench.verdict(&Arc::new(world), &party).await;
+            assert_eq!(
+                verdict.conclusion(),
+                Conclusion::Unknown,
+                "call {call}: {verdict:#?}"
+            );
+            assert!(!bench.trust(&party).await.is_proven());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closed_canary_makes_the_refusal_worthless() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    let mut world = World::new(GOOD);
+    world.canary_opens = false;
+    let verdict = bench.verdict(&Arc::new(world), &party).await;
+    assert_eq!(verdict.conclusion(), Conclusion::Unknown);
+    assert_eq!(code(&verdict, Check::RefusesNone), Some("canary_refused"));
+}
+
+#[tokio::test]
+async fn a_new_role_is_given_time_and_a_proven_one_is_not() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    let world = World::new(GOOD);
+    *world.failures.lock().unwrap() = vec![Some(refuse()), Some(AssumeError::Throttled), Some(refuse())];
+    let world = Arc::new(world);
+    assert_eq!(
+        bench.verdict(&world, &party).await.conclusion(),
+        Conclusion::Trusted
+    );
+    assert_eq!(world.clock.now(), Timestamp::from_second(35).unwrap());
+
+    let closed = Arc::new(World::new(|_, _| false));
+    assert_eq!(
+        bench.verdict(&closed, &party).await.conclusion(),
+        Conclusion::Refused
+    );
+    assert_eq!(closed.clock.now(), Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        closed.calls.lock().unwrap().len(),
+        1,
+        "a role that does not open is not asked again"
+    );
+}
+
+#[tokio::test]
+async fn another_integrations_role_tells_nothing() {
+    let bench = Bench::new();
+    let [a, b] = [bench.party().await, bench.party().await];
+    let owned = Arc::new(World::new(GOOD));
+    bench.verdict(&owned, &b).await;
+
+    // To A, B's role and a role that does not exist are the same, call for call and word for word.
+    let closed = |_: &str, _: Option<&str>| false;
+    let of_b = Arc::new(World::new(closed));
+    let of_nobody = Arc::new(World::new(closed));
+    let nowhere = "arn:aws:iam::111122223333:role/nowhere-to-be-fnd-x";
+    let Verified::Tested { verdict: first, .. } = bench.verify(&of_b, &a, ROLE).await else {
+        panic!()
+    };
+    let c = bench.party().await;
+    let Verified::Tested { verdict: second, .. } = bench.verify(&of_nobody, &c, nowhere).await else {
+        panic!()
+    };
+    let words = |verdict: &Verdict, party: &Party, role: &str| {
+        let text = serde_json::to_string(&verdict.probes).unwrap();
+        let name = role.rsplit('/').next().unwrap();
+        text.replace(party.external_id.as_str(), "ID")
+            .replace(name, "ROLE")
+    };
+    assert_eq!(words(&first, &a, ROLE), words(&second, &c, nowhere));
+    let calls = |world: &World| {
+        world
+            .calls
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|call| call.len())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(calls(&of_b).len(), calls(&of_nobody).len());
+
+    // Who can open it with an ExternalId of their own holds the role, and is told.
+    let verdict = bench.verdict(&Arc::new(World::new(GOOD)), &a).await;
+    assert_eq!(code(&verdict, Check::RoleFree), Some("role_taken"));
+    assert!(!bench.trust(&a).await.is_proven());
+    assert!(bench.trust(&b).await.is_proven());
+}
+
+#[tokio::test]
+async fn our_own_account_another_partition_and_another_account_are_refused_before_any_call() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    bench.verdict(&Arc::new(World::new(GOOD)), &party).await;
+    for (role, check, expected) in [
+        (
+            "arn:aws:iam::999988887777:role/portwarden-connector",
+            Check::NotOurs,
+            "role_in_our_account",
+        ),
+        (
+            "arn:aws-cn:iam::111122223333:role/r",
+            Check::RoleArn,
+            "role_partition",
+        ),
+        (
+            "arn:aws:iam::444455556666:role/r",
+            Check::SameAccount,
+            "role_of_other_account",
+        ),
+    ] {
+        let world = Arc::new(World::new(GOOD));
+        let Verified::Tested { verdict, .. } = bench.verify(&world, &party, role).await else {
+            panic!()
+        };
+        assert_eq!(code(&verdict, check), Some(expected));
+        assert_eq!(*world.calls.lock().unwrap(), [""; 0]);
+        assert!(bench.trust(&party).await.is_proven(), "the proven role is kept");
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_another_account_is_refused() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    let mut world = World::new(GOOD);
+    world.session_account = "444455556666";
+    let verdict = bench.verdict(&Arc::new(world), &party).await;
+    assert_eq!(verdict.conclusion(), Conclusion::Refused);
+    assert_eq!(
+        code(&verdict, Check::SessionAccount),
+        Some("session_of_other_account")
+    );
+}
+
+#[tokio::test]
+async fn each_missing_action_is_named() {
+    for (action, check, expected) in [
+        (
+            "ecr:GetAuthorizationToken",
+            Check::EcrGetAuthorizationToken,
+            "ecr_get_authorization_token_denied",
+        ),
+        (
+            "ecr:DescribeRepositories",
+            Check::EcrDescribeRepositories,
+            "ecr_describe_repositories_denied",
+        ),
+        (
+            "ecr:DescribeImages",
+            Check::EcrDescribeImages,
+            "ecr_describe_images_denied",
+        ),
+        ("ecr:ListImages", Check::EcrListImages, "ecr_list_images_denied"),
+        (
+            "ecr:BatchGetImage",
+            Check::EcrBatchGetImage,
+            "ecr_batch_get_image_denied",
+        ),
+        (
+            "ecr:GetDownloadUrlForLayer",
+            Check::EcrGetDownloadUrlForLayer,
+            "ecr_get_download_url_for_layer_denied",
+        ),
+        (
+            "ecr:BatchCheckLayerAvailability",
+            Check::EcrBatchCheckLayerAvailability,
+            "ecr_batch_check_layer_availability_denied",
+        ),
+    ] {
+        let bench = Bench::new();
+        let party = bench.party().await;
+        let mut world = World::new(GOOD);
+        world.denied.insert(action);
+        let verdict = bench.verdict(&Arc::new(world), &party).await;
+        assert_eq!(code(&verdict, check), Some(expected));
+        let failed = verdict
+            .probes
+            .iter()
+            .filter(|probe| matches!(probe.outcome, Outcome::Failed(_)))
+            .count();
+        assert_eq!(
+            (verdict.conclusion(), failed),
+            (Conclusion::Trusted, 1),
+            "{action}"
+        );
+        let problem = verdict.first_problem().unwrap();
+        assert!(
+            problem.message.contains(action) && problem.fix.contains(action),
+            "{problem:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_removed_integration_is_not_tested() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    bench
+        .integrations()
+        .remove(&party.scope, &party.integration, Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    let world = Arc::new(World::new(GOOD));
+    let verified = bench.verify(&world, &party, ROLE).await;
+    assert_eq!(
+        verified,
+        Verified::Dropped {
+            reason: "the integration is removed"
+        }
+    );
+    assert_eq!(*world.calls.lock().unwrap(), [""; 0]);
+}
