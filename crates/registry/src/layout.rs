@@ -1,5 +1,5 @@
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -124,9 +124,9 @@ impl OciLayout {
         self.directory.join("blobs/sha256").join(digest.hex())
     }
 
-    fn not_found(&self, what: impl fmt::Display) -> RegistryError {
+    fn not_found(&self, what: &str) -> RegistryError {
         RegistryError::NotFound {
-            subject: format!("{what} in the image layout {}", self.directory.display()),
+            subject: format!("{what} of the image layout {}", self.directory.display()),
         }
     }
 }
@@ -148,10 +148,10 @@ impl ImageSource for OciLayout {
             (_, Some(image)) => image.digest,
             // The manifests of an index inside the layout are not listed.
             (Version::Digest(digest), None) => *digest,
-            (Version::Tag(_), None) => return Err(self.not_found(version)),
+            (Version::Tag(_), None) => return Err(self.not_found(&format!("the tag {version}"))),
         };
         let bytes = read_small(&self.blob_path(digest)).await?;
-        let bytes = bytes.ok_or_else(|| self.not_found(digest))?;
+        let bytes = bytes.ok_or_else(|| self.not_found(&format!("the manifest {digest}")))?;
         if bytes.len() > FetchedManifest::MAX_SIZE {
             return Err(RegistryError::TooLarge {
                 limit: FetchedManifest::MAX_SIZE,
@@ -167,7 +167,7 @@ impl ImageSource for OciLayout {
             return Err(RegistryError::ForeignLayer(digest));
         }
         let file = open_file(&self.blob_path(digest)).await?;
-        let file = file.ok_or_else(|| self.not_found(digest))?;
+        let file = file.ok_or_else(|| self.not_found(&format!("the blob {digest}")))?;
         let pieces = stream::unfold(file, move |mut file| async move {
             let mut piece = BytesMut::with_capacity(PIECE);
             match file.read_buf(&mut piece).await {

@@ -80,9 +80,15 @@ pub struct Repository {
     pub(crate) name: RepositoryName,
 }
 
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.endpoint.base.authority(), self.name)
+    }
+}
+
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Repository({}/{})", self.endpoint.base.authority(), self.name)
+        write!(f, "Repository({self})")
     }
 }
 
@@ -94,6 +100,7 @@ impl ImageSource for Repository {
         let request = Request {
             repository: &self.name,
             path: format!("manifests/{version}"),
+            subject: format!("the manifest {version} of {self}"),
             headers: header_of(ACCEPT, &accepted),
         };
         let mut retries = self.endpoint.retries();
@@ -119,6 +126,7 @@ impl Repository {
         let request = Request {
             repository: &self.name,
             path: format!("blobs/{digest}"),
+            subject: format!("the blob {digest} of {self}"),
             headers: match offset {
                 0 => HeaderMap::new(),
                 offset => header_of(RANGE, &format!("bytes={offset}-")),
@@ -154,6 +162,8 @@ pub(crate) struct Endpoint {
 struct Request<'a> {
     repository: &'a RepositoryName,
     path: String,
+    /// What people call it.
+    subject: String,
     headers: HeaderMap,
 }
 
@@ -225,12 +235,6 @@ impl Endpoint {
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let subject = format!(
-            "{}/{}/{}",
-            self.base.authority(),
-            request.repository,
-            request.path
-        );
         let offered = self.access.authorization(request.repository).await;
         let mut response = self.follow(request, offered.as_ref()).await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url()) {
@@ -243,7 +247,7 @@ impl Endpoint {
             }
         }
         Ok(Answer {
-            response: expect_success(response, &subject).await?,
+            response: expect_success(response, &request.subject).await?,
             _permit: permit,
         })
     }

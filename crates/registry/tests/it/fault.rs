@@ -95,7 +95,7 @@ async fn what_is_not_there_is_not_asked_for_twice() {
     let error = repository(&server).manifest(&tag()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("{}/shop/web/manifests/1.0 does not exist", server.authority)
+        format!("the manifest 1.0 of {}/shop/web does not exist", server.authority)
     );
     assert!(matches!(error, RegistryError::NotFound { .. }));
     let error = repository(&server).blob(&descriptor(b"x")).await.unwrap_err();

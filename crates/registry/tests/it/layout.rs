@@ -64,7 +64,7 @@ async fn one_of_several_images_is_named() {
     let missing = layout.manifest(&tag("3.0")).await.unwrap_err();
     assert_eq!(
         missing.to_string(),
-        format!("3.0 in the image layout {path} does not exist")
+        format!("the tag 3.0 of the image layout {path} does not exist")
     );
     let unnamed = format!("oci:{path}")
         .parse::<LayoutReference>()

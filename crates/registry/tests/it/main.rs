@@ -6,6 +6,7 @@
 mod blob;
 mod fault;
 mod host;
+mod interop;
 mod layout;
 mod server;
 mod token;
