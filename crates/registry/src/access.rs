@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::{RegistryError, header::Challenge, registry::Endpoint};
+use crate::{RegistryError, endpoint::Endpoint, header::Challenge};
 
 /// Who we are to a registry.
 #[derive(Clone)]

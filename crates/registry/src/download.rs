@@ -3,7 +3,7 @@ use futures_util::stream;
 use http::{StatusCode, header::CONTENT_RANGE};
 use portwarden_oci::{Descriptor, Digest};
 
-use crate::{Blob, BlobError, RegistryError, Repository, header::ContentRange, registry::Answer};
+use crate::{Blob, BlobError, RegistryError, Repository, endpoint::Answer, header::ContentRange};
 
 /// How often one download is continued after it broke off.
 const MAX_RESUMES: u32 = 8;

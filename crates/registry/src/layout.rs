@@ -11,7 +11,7 @@ use portwarden_oci::{Descriptor, Digest, ImageIndex, Manifest, MediaType, Tag, V
 use serde::Deserialize;
 use tokio::{fs::File, io::AsyncReadExt as _};
 
-use crate::{Blob, BlobError, FetchedManifest, ImageSource, RegistryError};
+use crate::{Blob, BlobError, FetchedManifest, ImageSource, RegistryError, source::refuse_foreign};
 
 /// Images in a directory of the OCI image layout.
 ///
@@ -162,10 +162,8 @@ impl ImageSource for OciLayout {
     }
 
     async fn blob(&self, descriptor: &Descriptor) -> Result<Blob, RegistryError> {
+        refuse_foreign(descriptor)?;
         let digest = descriptor.digest;
-        if matches!(descriptor.media_type, MediaType::ForeignLayer(_)) {
-            return Err(RegistryError::ForeignLayer(digest));
-        }
         let file = open_file(&self.blob_path(digest)).await?;
         let file = file.ok_or_else(|| self.not_found(&format!("the blob {digest}")))?;
         let pieces = stream::unfold(file, move |mut file| async move {

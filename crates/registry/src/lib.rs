@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod address;
 mod blob;
 mod dial;
 mod download;
+mod endpoint;
 mod error;
 mod header;
 mod layout;

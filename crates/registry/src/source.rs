@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use bytes::Bytes;
-use portwarden_oci::{Descriptor, Digest, Manifest, Version};
+use portwarden_oci::{Descriptor, Digest, Manifest, MediaType, Version};
 
 use crate::{Blob, RegistryError};
 
@@ -53,5 +53,13 @@ impl FetchedManifest {
             bytes,
             manifest,
         })
+    }
+}
+
+/// Refuses what no source gives.
+pub(crate) fn refuse_foreign(descriptor: &Descriptor) -> Result<(), RegistryError> {
+    match descriptor.media_type {
+        MediaType::ForeignLayer(_) => Err(RegistryError::ForeignLayer(descriptor.digest)),
+        _ => Ok(()),
     }
 }

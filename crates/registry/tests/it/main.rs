@@ -8,5 +8,6 @@ mod fault;
 mod host;
 mod interop;
 mod layout;
+mod log;
 mod server;
 mod token;
