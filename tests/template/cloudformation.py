@@ -6,6 +6,7 @@ policies can be judged by tools that know nothing of CloudFormation.
 
 import copy
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR_TEMPLATE = ROOT / "template.yaml"
 TENANT_TEMPLATE = ROOT / "crates/core/templates/ecr-integration.yaml"
+
+# Holds the packages of tests/requirements-strict.txt, if they are installed.
+STRICT_ENVIRONMENT = Path(sys.prefix) / "strict"
 
 # `portwarden template --principal ARN` replaces it by the connector role's ARN.
 CONNECTOR_MARKER = "__CONNECTOR_ROLE_ARN__"

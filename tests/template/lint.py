@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cloudformation import OPERATOR_TEMPLATE, ROOT, tenant_template_text
+from cloudformation import OPERATOR_TEMPLATE, ROOT, STRICT_ENVIRONMENT, tenant_template_text
 
 WORK = ROOT / "target/template"
 
@@ -54,8 +54,8 @@ def escaped():
 
 def sam():
     """Returns the path of SAM's command line, or nothing."""
-    beside = Path(sys.executable).parent / "sam"
-    return str(beside) if beside.exists() else shutil.which("sam")
+    installed = STRICT_ENVIRONMENT / "bin/sam"
+    return str(installed) if installed.exists() else shutil.which("sam")
 
 
 def sam_faults():

