@@ -1,0 +1,63 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test build cli fmt lint deploy clean prerequisites
+
+# make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
+# emulator's port. make test STRICT=1 fails when something could not run.
+ONCE ?=
+IMAGE ?=
+PORT ?=
+STRICT ?=
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PYTHON := .venv/bin/python
+FUNCTIONS := receiver verifier scanner
+
+help: ## Says what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: prerequisites .venv ## Starts the local cloud, connects two accounts, pushes an image and shows its report
+	@cargo build --workspace --bins
+	@exec $(TARGET)/debug/portwarden local $(if $(ONCE),--once) $(if $(IMAGE),--image '$(IMAGE)') $(if $(PORT),--port '$(PORT)')
+
+test: prerequisites .venv ## Checks everything; names what this machine cannot run (a failure with STRICT=1)
+	@STRICT='$(STRICT)' .ci/test
+
+build: prerequisites ## Builds the functions for AWS, as sam deploy takes them
+	@command -v sam >/dev/null || { echo 'make: sam is missing. Fix: pip install aws-sam-cli cargo-lambda ziglang' >&2; exit 1; }
+	@sam build
+
+cli: prerequisites ## Builds the command line to target/release/portwarden
+	@cargo build --release --package portwarden-cli --target-dir target
+
+fmt: ## Formats the code
+	@cargo fmt
+
+lint: ## Runs clippy with warnings as errors, on everything
+	@cargo clippy --workspace --all-targets -- --deny warnings
+
+deploy: build ## Deploys to the AWS account of the ambient credentials, asking what it needs to know
+	@sam deploy --guided
+
+clean: ## Removes everything that was built or installed here
+	@rm -rf .venv .aws-sam target
+
+prerequisites:
+	@command -v cargo >/dev/null || { echo 'make: cargo is missing. Fix: install Rust with rustup, then open a new shell' >&2; exit 1; }
+	@command -v cc >/dev/null || { echo 'make: the C compiler cc is missing. Fix: install gcc (Debian: apt-get install gcc libc6-dev)' >&2; exit 1; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { echo 'make: python3 is missing or older than 3.10. Fix: install Python 3.10 or newer' >&2; exit 1; }
+
+# The environment is made elsewhere and moved here when it is whole; .made holds what it was made from, so that a
+# half-made or outdated one is made again.
+.PHONY: .venv
+.venv:
+	@wanted="$$(cat tests/requirements.txt; python3 --version)"; \
+	if [ "$$(cat .venv/.made 2>/dev/null)" != "$$wanted" ] || ! $(PYTHON) -c 'import ministack' 2>/dev/null; then \
+	  echo 'make: setting up .venv (the AWS emulator and the template checks), once' >&2; \
+	  rm -rf .venv; \
+	  python3 -m venv .venv || { rm -rf .venv; echo 'make: python3 cannot make a virtual environment. Fix: install its venv module (Debian: apt-get install python3-venv)' >&2; exit 1; }; \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt || { rm -rf .venv; echo 'make: the packages of tests/requirements.txt cannot be installed. Fix: check the network and run the same command again' >&2; exit 1; }; \
+	  printf '%s' "$$wanted" > .venv/.made; \
+	fi
