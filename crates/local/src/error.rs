@@ -1,0 +1,192 @@
+//! What can go wrong with the local cloud, as a sentence and the fix.
+
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why the local cloud is not up, or why something in it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// Another program listens on the port.
+    #[error("port {port} on 127.0.0.1 is in use by another program")]
+    PortBusy {
+        /// The port.
+        port: u16,
+    },
+    /// The emulator, or a part of it, is not installed.
+    #[error("the AWS emulator is not, or not completely, installed in {}", venv.display())]
+    EmulatorMissing {
+        /// Where it was looked for.
+        venv: PathBuf,
+    },
+    /// The emulator ended although it should run.
+    #[error("the AWS emulator ended unexpectedly: {last_words}")]
+    EmulatorEnded {
+        /// Its log.
+        log: PathBuf,
+        /// The last line of its log.
+        last_words: String,
+    },
+    /// The emulator runs but does not answer.
+    #[error("the AWS emulator did not answer within {seconds} s")]
+    EmulatorSilent {
+        /// Its log.
+        log: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// A function has not been built.
+    #[error("the program of function {function} is missing: {}", path.display())]
+    FunctionMissing {
+        /// The function's logical id.
+        function: String,
+        /// Where its program was looked for.
+        path: PathBuf,
+    },
+    /// A template is not what the local cloud can deploy.
+    #[error("the template {name} cannot be deployed: {reason}")]
+    Template {
+        /// Which template.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `CloudFormation` refused or rolled back a stack.
+    #[error("stack {stack} was not created: {reason}")]
+    StackFailed {
+        /// The stack.
+        stack: String,
+        /// The resources that failed, with CloudFormation's reasons.
+        reason: String,
+    },
+    /// A stack lacks an output that is needed here.
+    #[error("stack {stack} has no output {output}")]
+    OutputMissing {
+        /// The stack.
+        stack: String,
+        /// The output.
+        output: &'static str,
+    },
+    /// The image cannot be read or pushed.
+    #[error("image {image} cannot be pushed")]
+    Image {
+        /// What was asked for.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The verifier has not proven a tenant's role.
+    #[error("the connection of account {account} is not proven: {reason}")]
+    NotConnected {
+        /// The account.
+        account: String,
+        /// The verdict's sentence.
+        reason: String,
+    },
+    /// No report came.
+    #[error("no report of {digest} within {seconds} s")]
+    ReportMissing {
+        /// The image.
+        digest: String,
+        /// How long it was waited for.
+        seconds: u64,
+        /// The emulator's log, with the functions' output.
+        log: PathBuf,
+    },
+    /// A file or a program cannot be used.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A call to the emulator, or to a function in it, failed.
+    #[error("cannot {action}")]
+    Call {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl LocalError {
+    /// Says what to do about it, in one sentence.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::PortBusy { port } => format!(
+                "end that program (`ss -ltnp 'sport = :{port}'` names it), or choose another port: make run PORT={}",
+                port.checked_add(1).unwrap_or(4566)
+            ),
+            Self::EmulatorMissing { venv } => format!(
+                "run `make run` again, which installs it; if that does not help, remove {} first",
+                venv.display()
+            ),
+            Self::EmulatorEnded { log, .. } | Self::EmulatorSilent { log, .. } => {
+                format!("read {}, then run the command again", log.display())
+            }
+            Self::FunctionMissing { .. } => "run `make run` again, which builds the functions".to_owned(),
+            Self::Template { name, .. } => format!("correct {name}, then run the command again"),
+            Self::StackFailed { .. } | Self::OutputMissing { .. } => {
+                "correct the template at the resource that is named, then run the command again".to_owned()
+            }
+            Self::Image { .. } => {
+                "give IMAGE=oci:DIR with an OCI image layout, or IMAGE=REGISTRY/NAME:TAG that can be pulled"
+                    .to_owned()
+            }
+            Self::NotConnected { .. } => {
+                "read what the verifier says above, correct it, then run the command again".to_owned()
+            }
+            Self::ReportMissing { log, .. } => format!("read what the functions say in {}", log.display()),
+            Self::File { path, .. } => {
+                format!(
+                    "make sure that {} exists and can be read and written, then run the command again",
+                    path.display()
+                )
+            }
+            Self::Call { .. } => {
+                "run the command again; if it fails again, read target/local/emulator.log".to_owned()
+            }
+        }
+    }
+
+    pub(crate) fn file(path: &Path, source: io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn call(action: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Call {
+            action,
+            source: source.into(),
+        }
+    }
+
+    pub(crate) fn template(name: &str, reason: impl Into<String>) -> Self {
+        Self::Template {
+            name: name.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn emulator_ended(log: &Path) -> Self {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let last_words = text
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("it said nothing");
+        Self::EmulatorEnded {
+            log: log.to_owned(),
+            last_words: last_words.trim().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Connects an AWS account as a tenant does: with the tenants' template, in that account.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_eventbridge::types::{
+    ApiDestinationHttpMethod, ConnectionAuthorizationType, CreateConnectionAuthRequestParameters,
+    CreateConnectionBasicAuthRequestParameters,
+};
+use portwarden_core::{
+    arn::RoleArn,
+    id::{ExternalId, IntegrationId, TenantId},
+    tenant_template,
+};
+use reqwest::Url;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use crate::{
+    account::Account,
+    deploy::{self, Stack},
+    destination::{ApiDestination, BasicAuth, Delivery, RetryPolicy},
+    error::LocalError,
+    registry::RegistryAddress,
+    template::{Template, resolve_text},
+};
+
+/// The stack's name in the tenant's account.
+const STACK: &str = "portwarden-ecr";
+
+/// The name of the tenants' template in messages.
+const TEMPLATE: &str = "crates/core/templates/ecr-integration.yaml";
+
+/// An AWS account that is connected to the Portwarden of the same emulator.
+#[derive(Debug)]
+pub struct Tenant {
+    /// The tenant.
+    pub id: TenantId,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The ExternalId that the role demands.
+    pub external_id: ExternalId,
+    /// The role that the stack made.
+    pub role: RoleArn,
+    /// The account.
+    pub account: Account,
+    /// The account's registry, at an address of its own.
+    pub registry: RegistryAddress,
+    /// Where the integration's events go.
+    pub events_url: Url,
+    /// What they are sent with.
+    pub auth: BasicAuth,
+    pub(crate) destination: ApiDestination,
+    pub(crate) stack: Stack,
+}
+
+/// What a tenant is given to fill in the stack's parameters.
+#[derive(Debug, Clone)]
+pub(crate) struct StackParameters {
+    /// The endpoint's public URL.
+    pub url: String,
+    pub auth: BasicAuth,
+    pub external_id: ExternalId,
+}
+
+/// Creates the tenants' stack in `account`.
+///
+/// The connection and the API destination are made through the API, since the emulator's CloudFormation has not these
+/// types; all the rest is the template's.
+pub(crate) async fn create_stack(
+    account: &Account,
+    connector_role: &RoleArn,
+    parameters: &StackParameters,
+) -> Result<Stack, LocalError> {
+    let mut template = Template::parse(TEMPLATE, &tenant_template::render(connector_role))?;
+    let parameters = BTreeMap::from([
+        ("Url", parameters.url.as_str()),
+        ("Username", parameters.auth.username.as_str()),
+        ("Password", parameters.auth.password.expose_secret()),
+        ("ExternalId", parameters.external_id.as_str()),
+    ]);
+    for (logical_id, connection) in template.take_resources("AWS::Events::Connection") {
+        let arn = create_connection(account, &logical_id, &connection["Properties"], &parameters).await?;
+        for (logical_id, mut destination) in template.take_resources("AWS::Events::ApiDestination") {
+            destination["Properties"]["ConnectionArn"] = Value::String(arn.clone());
+            let arn =
+                create_destination(account, &logical_id, &destination["Properties"], &parameters).await?;
+            template.replace_references(&logical_id, &arn);
+        }
+        template.replace_references(&logical_id, &arn);
+    }
+    deploy::create_stack(account, STACK, &template, &parameters).await
+}
+
+async fn create_connection(
+    account: &Account,
+    logical_id: &str,
+    properties: &Value,
+    parameters: &BTreeMap<&str, &str>,
+) -> Result<String, LocalError> {
+    let basic = &properties["AuthParameters"]["BasicAuthParameters"];
+    let text = |property: &'static str| text(logical_id, basic, property, parameters);
+    let basic = CreateConnectionBasicAuthRequestParameters::builder()
+        .username(text("Username")?)
+        .password(text("Password")?)
+        .build()
+        .map_err(|error| LocalError::template(TEMPLATE, error.to_string()))?;
+    let answer = account
+        .eventbridge()
+        .create_connection()
+        .name(format!("{STACK}-{logical_id}"))
+        .authorization_type(ConnectionAuthorizationType::Basic)
+        .auth_parameters(
+            CreateConnectionAuthRequestParameters::builder()
+                .basic_auth_parameters(basic)
+                .build(),
+        )
+        .send()
+        .await
+        .map_err(|error| LocalError::call("create a connection", error))?;
+    answer
+        .connection_arn
+        .ok_or_else(|| LocalError::call("create a connection", "the answer has no ARN"))
+}
+
+async fn create_destination(
+    account: &Account,
+    logical_id: &str,
+    properties: &Value,
+    parameters: &BTreeMap<&str, &str>,
+) -> Result<String, LocalError> {
+    let text = |property: &'static str| text(logical_id, properties, property, parameters);
+    let rate = properties["InvocationRateLimitPerSecond"]
+        .as_i64()
+        .and_then(|rate| i32::try_from(rate).ok());
+    let answer = account
+        .eventbridge()
+        .create_api_destination()
+        .name(format!("{STACK}-{logical_id}"))
+        .connection_arn(text("ConnectionArn")?)
+        .invocation_endpoint(text("InvocationEndpoint")?)
+        .http_method(ApiDestinationHttpMethod::from(text("HttpMethod")?.as_str()))
+        .set_invocation_rate_limit_per_second(rate)
+        .send()
+        .await
+        .map_err(|error| LocalError::call("create an API destination", error))?;
+    answer
+        .api_destination_arn
+        .ok_or_else(|| LocalError::call("create an API destination", "the answer has no ARN"))
+}
+
+fn text(
+    logical_id: &str,
+    properties: &Value,
+    property: &'static str,
+    parameters: &BTreeMap<&str, &str>,
+) -> Result<String, LocalError> {
+    resolve_text(&properties[property], parameters).ok_or_else(|| {
+        LocalError::template(
+            TEMPLATE,
+            format!("{property} of {logical_id} is neither a text nor a parameter"),
+        )
+    })
+}
+
+impl Tenant {
+    /// Delivers an event to the integration's endpoint as the account's API destination does, dead letters included.
+    pub async fn deliver(&self, event: &Value) -> Result<Delivery, LocalError> {
+        let body = event.to_string();
+        let delivery = self
+            .destination
+            .deliver(body.as_bytes(), &portwarden_core::random::OsRandomness)
+            .await;
+        if let Delivery::DeadLetter { cause, .. } = &delivery {
+            tracing::warn!(account.id = %self.account.id(), %cause, "event is a dead letter");
+            self.account
+                .sqs()
+                .send_message()
+                .queue_url(self.stack.output("DeadLetterQueueUrl")?)
+                .message_body(body)
+                .send()
+                .await
+                .map_err(|error| LocalError::call("send a dead letter", error))?;
+        }
+        Ok(delivery)
+    }
+
+    pub(crate) fn destination(events_url: Url, auth: BasicAuth) -> Result<ApiDestination, LocalError> {
+        ApiDestination::new(events_url, auth, RetryPolicy::EVENT_BRIDGE)
+    }
+}
