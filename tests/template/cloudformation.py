@@ -93,9 +93,7 @@ class Stack:
 
     def of_type(self, kind):
         """Returns the properties of all resources of a type, by logical name."""
-        return {
-            name: body.get("Properties", {}) for name, body in self.resources.items() if body["Type"] == kind
-        }
+        return {name: body.get("Properties", {}) for name, body in self.resources.items() if body["Type"] == kind}
 
     def properties(self, name):
         """Returns the rendered properties of one resource."""
@@ -115,7 +113,7 @@ class Stack:
 
     def _holds(self, condition):
         expression = self.template["Conditions"][condition] if isinstance(condition, str) else condition
-        (function, arguments), = expression.items()
+        ((function, arguments),) = expression.items()
         match function:
             case "Fn::Equals":
                 left, right = (self._render(argument) for argument in arguments)
@@ -137,7 +135,7 @@ class Stack:
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
-            (function, argument), = value.items()
+            ((function, argument),) = value.items()
             if function == "Ref" or function.startswith("Fn::"):
                 return self._call(function, argument)
         rendered = {key: self._render(item) for key, item in value.items()}

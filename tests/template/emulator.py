@@ -1,12 +1,13 @@
 """Deploys both templates to the AWS emulator, with IAM enforced, and uses every role that they make.
 
-A stand-in for each function answers with the credentials that the emulator gave it, so each role is used as its function
-uses it: nothing in the templates is changed but where the code comes from, and the two types that the emulator's
+A stand-in for each function answers with the credentials that the emulator gave it, so each role is used as its
+function uses it: nothing in the templates is changed but where the code comes from, and the two types that the emulator's
 CloudFormation does not know (AWS::Events::Connection and AWS::Events::ApiDestination).
 """
 
 import contextlib
 import copy
+import functools
 import io
 import json
 import os
@@ -23,7 +24,6 @@ import boto3
 import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
-
 from cloudformation import (
     CONNECTOR_MARKER,
     EXTERNAL_ID,
@@ -62,7 +62,7 @@ def emulator():
         "AWS_ENDPOINT_URL": endpoint,
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        # The one listener that does not heed BIND_HOST.
+        # That listener does not heed BIND_HOST.
         "IOT_MTLS_ENABLED": "0",
         "MINISTACK_ACCOUNT_ID": OPERATOR_ACCOUNT,
         "MINISTACK_HOST": "localhost",
@@ -73,7 +73,11 @@ def emulator():
     with (WORK / "emulator.log").open("w") as log:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "ministack")],
-            cwd=state, env=environment, stdout=log, stderr=log, start_new_session=True,
+            cwd=state,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         _wait_until_up(process, endpoint)
@@ -152,7 +156,6 @@ class Cloud:
             {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources},
         )
 
-
     def delete(self, account, name):
         """Deletes a stack and waits until it is gone."""
         cloudformation = self.root(account, "cloudformation")
@@ -190,10 +193,10 @@ def tenant_body(connector_arn):
     return yaml.safe_dump(json.loads(text.replace(CONNECTOR_MARKER, connector_arn)))
 
 
-def denied(call):
+def denied(call, *arguments, **named):
     """Tells whether a call is refused: yes, no, or what else happened."""
     try:
-        call()
+        call(*arguments, **named)
     except ClientError as error:
         code = error.response["Error"]["Code"]
         return True if code.startswith("AccessDenied") else code
@@ -205,22 +208,30 @@ def faults():
     with emulator() as endpoint:
         cloud = Cloud(endpoint)
         answers = list(_answers(cloud, endpoint))
-    return [
-        f"{name}: {answer}, not {expected}" for name, answer, expected in answers if answer != expected
-    ], len(answers)
+    return [f"{name}: {answer}, not {expected}" for name, answer, expected in answers if answer != expected], len(
+        answers
+    )
 
 
 def _answers(cloud, endpoint):
     outputs, resources = cloud.deploy(
-        OPERATOR_ACCOUNT, "portwarden", operator_body(cloud),
+        OPERATOR_ACCOUNT,
+        "portwarden",
+        operator_body(cloud),
         # The third is for the transform, which `sam deploy` expands in a change set instead.
         ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
-        Architecture="x86_64", InsecureEmulatorEndpoint=endpoint,
+        Architecture="x86_64",
+        InsecureEmulatorEndpoint=endpoint,
     )
     tenant_outputs, tenant_resources = cloud.deploy(
-        TENANT_ACCOUNT, "tenant", tenant_body(outputs["ConnectorRoleArn"]), ["CAPABILITY_IAM"],
+        TENANT_ACCOUNT,
+        "tenant",
+        tenant_body(outputs["ConnectorRoleArn"]),
+        ["CAPABILITY_IAM"],
         Url="https://api.example.com/v1/events/i-0123456789abcdefghjkmnpqrs",
-        Username="events", Password="a-password-of-24-letters", ExternalId=EXTERNAL_ID,
+        Username="events",
+        Password="a-password-of-24-letters",
+        ExternalId=EXTERNAL_ID,
     )
     lambdas = cloud.root(OPERATOR_ACCOUNT, "lambda")
     environments = {
@@ -241,7 +252,14 @@ def _answers(cloud, endpoint):
 def _environments(environments, outputs):
     wanted = {
         "Receiver": {"TABLE_NAME", "SCAN_QUEUE_URL", "VERIFY_QUEUE_URL", "OPERATOR_ROLE_ARN", "OPERATOR_EXTERNAL_ID"},
-        "Scanner": {"TABLE_NAME", "REPORT_BUCKET", "SCAN_QUEUE_URL", "VERIFY_QUEUE_URL", "EVENT_BUS_NAME", "CONNECTOR_ROLE_ARN"},
+        "Scanner": {
+            "TABLE_NAME",
+            "REPORT_BUCKET",
+            "SCAN_QUEUE_URL",
+            "VERIFY_QUEUE_URL",
+            "EVENT_BUS_NAME",
+            "CONNECTOR_ROLE_ARN",
+        },
         "Verifier": {"TABLE_NAME", "CONNECTOR_ROLE_ARN", "CANARY_ROLE_ARN", "EVENT_BUS_NAME"},
     }
     values = {
@@ -272,41 +290,51 @@ def _chain(cloud, functions, environments, outputs, tenant_outputs):
     opens = {("Scanner", "scan-1"), ("Verifier", "verify-1")}
     for function in functions:
         for name in ("scan-1", "verify-1", "other"):
-            refused = denied(lambda: assume(functions[function], connector, name))
+            refused = denied(assume, functions[function], connector, name)
             yield f"{function} as {name} -> connector refused", refused, (function, name) not in opens
-        yield f"{function} -> tenant's role refused", denied(
-            lambda: assume(functions[function], tenant_role, "scan-1", ExternalId=EXTERNAL_ID)
-        ), True
+        yield (
+            f"{function} -> tenant's role refused",
+            denied(assume, functions[function], tenant_role, "scan-1", ExternalId=EXTERNAL_ID),
+            True,
+        )
 
     own = environments["Receiver"]
     for function, name in sorted(opens):
         session = assume(functions[function], connector, name)
         for external_id, refused in ((EXTERNAL_ID, False), (EXTERNAL_ID.upper(), True), ("pw-*", True), (None, True)):
             arguments = {} if external_id is None else {"ExternalId": external_id}
-            answer = denied(lambda: assume(session, tenant_role, name, **arguments))
+            answer = denied(assume, session, tenant_role, name, **arguments)
             yield f"{name} -> tenant's role with {external_id} refused", answer, refused
-        yield f"{name} -> operator's role refused", denied(
-            lambda: assume(session, own["OPERATOR_ROLE_ARN"], name, ExternalId=own["OPERATOR_EXTERNAL_ID"])
-        ), False
-        yield f"{name} -> operator's role with a tenant's ExternalId refused", denied(
-            lambda: assume(session, own["OPERATOR_ROLE_ARN"], name, ExternalId=EXTERNAL_ID)
-        ), True
-        yield f"{name} -> canary refused", denied(lambda: assume(session, outputs["CanaryRoleArn"], name)), False
-        yield f"{name} -> itself refused", denied(lambda: assume(session, connector, name, ExternalId="pw-x")), True
+        yield (
+            f"{name} -> operator's role refused",
+            denied(assume, session, own["OPERATOR_ROLE_ARN"], name, ExternalId=own["OPERATOR_EXTERNAL_ID"]),
+            False,
+        )
+        yield (
+            f"{name} -> operator's role with a tenant's ExternalId refused",
+            denied(assume, session, own["OPERATOR_ROLE_ARN"], name, ExternalId=EXTERNAL_ID),
+            True,
+        )
+        yield f"{name} -> canary refused", denied(assume, session, outputs["CanaryRoleArn"], name), False
+        yield f"{name} -> itself refused", denied(assume, session, connector, name, ExternalId="pw-x"), True
 
     session = assume(functions["Scanner"], connector, "scan-1")
     registry = cloud.as_session(assume(session, tenant_role, "scan-1", ExternalId=EXTERNAL_ID), "ecr")
     cloud.root(TENANT_ACCOUNT, "ecr").create_repository(repositoryName="team/app")
-    yield "tenant's repositories", [
-        repository["repositoryName"] for repository in registry.describe_repositories()["repositories"]
-    ], ["team/app"]
-    yield "listing images refused", denied(lambda: registry.list_images(repositoryName="team/app")), False
-    yield "describing images refused", denied(lambda: registry.describe_images(repositoryName="team/app")), False
+    yield (
+        "tenant's repositories",
+        [repository["repositoryName"] for repository in registry.describe_repositories()["repositories"]],
+        ["team/app"],
+    )
+    yield "listing images refused", denied(registry.list_images, repositoryName="team/app"), False
+    yield "describing images refused", denied(registry.describe_images, repositoryName="team/app"), False
     yield "token refused", denied(registry.get_authorization_token), False
-    yield "deleting a repository refused", denied(lambda: registry.delete_repository(repositoryName="team/app")), True
-    yield "pushing an image refused", denied(
-        lambda: registry.put_image(repositoryName="team/app", imageManifest="{}", imageTag="1")
-    ), True
+    yield "deleting a repository refused", denied(registry.delete_repository, repositoryName="team/app"), True
+    yield (
+        "pushing an image refused",
+        denied(registry.put_image, repositoryName="team/app", imageManifest="{}", imageTag="1"),
+        True,
+    )
 
 
 def _permissions(cloud, functions, outputs):
@@ -322,7 +350,7 @@ def _permissions(cloud, functions, outputs):
         ),
         "delete item": lambda c: c("dynamodb").delete_item(TableName=table, Key=key),
         "scan table": lambda c: c("dynamodb").scan(TableName=table),
-        "send to scan": lambda c: c("sqs").send_message(QueueUrl=outputs["ScanDeadLetterQueueUrl"], MessageBody="x"),
+        "send to dead letters": lambda c: c("sqs").send_message(QueueUrl=outputs["ScanDeadLetterQueueUrl"], MessageBody="x"),
         "put report": lambda c: c("s3").put_object(Bucket=bucket, Key="tenants/t/x", Body=b"x"),
         "put elsewhere": lambda c: c("s3").put_object(Bucket=bucket, Key="x", Body=b"x"),
         "delete report": lambda c: c("s3").delete_object(Bucket=bucket, Key="tenants/t/x"),
@@ -337,7 +365,7 @@ def _permissions(cloud, functions, outputs):
     }
     for function, credentials in functions.items():
         for name, call in calls.items():
-            refused = denied(lambda: call(lambda service: cloud.as_session(credentials, service)))
+            refused = denied(call, functools.partial(cloud.as_session, credentials))
             yield f"{function}: {name} refused", refused, name not in may[function]
     for function, queue, refused in (
         ("Receiver", "ScanQueueUrl", False),
@@ -347,21 +375,38 @@ def _permissions(cloud, functions, outputs):
         ("Verifier", "ScanQueueUrl", True),
     ):
         sqs = cloud.as_session(functions[function], "sqs")
-        answer = denied(lambda: sqs.send_message(QueueUrl=outputs[queue], MessageBody="{}"))
+        answer = denied(sqs.send_message, QueueUrl=outputs[queue], MessageBody="{}")
         yield f"{function}: send to {queue} refused", answer, refused
 
 
 def _patterns(cloud, resources, tenant_resources):
     """Every kind of event that ECR sends passes both rules, and nothing else does."""
-    kinds = ("Image Action", "Referrer Action", "Replication Action", "Pull Through Cache Action", "Image Scan", "Scan Resource Change")
-    for account, rule in ((OPERATOR_ACCOUNT, resources["OperatorEventsRule"]), (TENANT_ACCOUNT, tenant_resources["ImageEventsRule"])):
+    kinds = (
+        "Image Action",
+        "Referrer Action",
+        "Replication Action",
+        "Pull Through Cache Action",
+        "Image Scan",
+        "Scan Resource Change",
+    )
+    for account, rule in (
+        (OPERATOR_ACCOUNT, resources["OperatorEventsRule"]),
+        (TENANT_ACCOUNT, tenant_resources["ImageEventsRule"]),
+    ):
         events = cloud.root(account, "events")
         pattern = events.describe_rule(Name=rule)["EventPattern"]
 
         def passes(**changes):
             event = {
-                "id": "1", "version": "0", "source": "aws.ecr", "detail-type": "ECR Image Action", "account": account,
-                "time": "2026-11-23T12:00:00Z", "region": REGION, "resources": [], "detail": {},
+                "id": "1",
+                "version": "0",
+                "source": "aws.ecr",
+                "detail-type": "ECR Image Action",
+                "account": account,
+                "time": "2026-11-23T12:00:00Z",
+                "region": REGION,
+                "resources": [],
+                "detail": {},
             }
             return events.test_event_pattern(EventPattern=pattern, Event=json.dumps(event | changes))["Result"]
 

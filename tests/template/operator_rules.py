@@ -153,9 +153,10 @@ def bucket_is_private(template):
         yield "ReportBucket: what is purged is never gone"
     arn = stack.arn("ReportBucket")
     for statement in statements(stack, "ReportBucketPolicy"):
-        if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}:
-            if statement["Principal"] == "*" and set(statement["Resource"]) == {arn, f"{arn}/*"}:
-                break
+        clear_text = {"Bool": {"aws:SecureTransport": "false"}}
+        everybody = statement["Effect"] == "Deny" and statement["Principal"] == "*"
+        if everybody and statement.get("Condition") == clear_text and set(statement["Resource"]) == {arn, f"{arn}/*"}:
+            break
     else:
         yield "ReportBucket: accepts clear text"
 
@@ -240,7 +241,12 @@ def emulator_switch_takes_away_nothing_else(template):
     parameter = template["Parameters"]["InsecureEmulatorEndpoint"]
     if parameter.get("Default") != "":
         yield "InsecureEmulatorEndpoint: is on by default"
-    for endpoint in ("https://example.com", "http://10.0.0.1:4566", "http://localhost.example.com:80", "http://localhost"):
+    for endpoint in (
+        "https://example.com",
+        "http://10.0.0.1:4566",
+        "http://localhost.example.com:80",
+        "http://localhost",
+    ):
         if re.search(parameter.get("AllowedPattern", ""), endpoint):
             yield f"InsecureEmulatorEndpoint: accepts {endpoint}"
     endpoint = "http://127.0.0.1:4566"
@@ -271,7 +277,9 @@ def alarms_watch_everything(template):
     }
     wanted = {("Portwarden", "ProbeRefused", ("verifier",))}
     for queue, properties in stack.of_type("AWS::SQS::Queue").items():
-        metric = "ApproximateAgeOfOldestMessage" if "RedrivePolicy" in properties else "ApproximateNumberOfMessagesVisible"
+        metric = (
+            "ApproximateAgeOfOldestMessage" if "RedrivePolicy" in properties else "ApproximateNumberOfMessagesVisible"
+        )
         wanted.add(("AWS/SQS", metric, (f"{stack.name}-{queue}",)))
     for function in FUNCTIONS:
         wanted.add(("AWS/Lambda", "Errors", (f"{stack.name}-{function}",)))

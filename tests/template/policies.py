@@ -49,7 +49,11 @@ def allows_to_everybody(stack):
                 principal = statement.get("Principal")
                 if statement["Effect"] != "Allow" or principal is None:
                     continue
-                names = [n for value in (principal.values() if isinstance(principal, dict) else [principal]) for n in as_list(value)]
+                names = [
+                    n
+                    for value in (principal.values() if isinstance(principal, dict) else [principal])
+                    for n in as_list(value)
+                ]
                 if any("*" in n for n in names) or "NotPrincipal" in statement:
                     yield f"{name}: lets anybody in"
                 if any(n.endswith(":root") for n in names):
@@ -75,7 +79,9 @@ def queue_faults(stack):
         for resource in as_list(statement["Resource"])
         if resource in map(stack.arn, _applied_to(stack, policy))
     }
-    dead_letter_queues = {body["RedrivePolicy"]["deadLetterTargetArn"] for body in queues.values() if "RedrivePolicy" in body}
+    dead_letter_queues = {
+        body["RedrivePolicy"]["deadLetterTargetArn"] for body in queues.values() if "RedrivePolicy" in body
+    }
     for rule in stack.of_type("AWS::Events::Rule").values():
         for target in rule["Targets"]:
             dead_letter_queues.add(target.get("DeadLetterConfig", {}).get("Arn"))

@@ -36,7 +36,10 @@ def checks():
         (tenant_rules.RULES, "tenant", cloudformation.tenant_template()),
     ):
         for rule in rules:
-            yield f"{whose}: {rule.__name__.replace('_', ' ')}", lambda rule=rule, template=template: list(rule(template))
+            yield (
+                f"{whose}: {rule.__name__.replace('_', ' ')}",
+                lambda rule=rule, template=template: list(rule(template)),
+            )
     yield "broken operator's templates are caught", lambda: (broken.operator_escaped(), len(broken.OPERATOR))
     yield "broken tenants' templates are caught", lambda: (broken.tenant_escaped(), len(broken.TENANT))
     yield "IAM simulator", simulated

@@ -74,7 +74,9 @@ def tenant_role_cases():
     tenant, operator = tenant_stack(), operator_stack()
     role, trust = tenant.arn("Role"), tenant.properties("Role")["AssumeRolePolicyDocument"]
     connector = [policy(operator, "ConnectorPolicy")]
-    anything = [{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}]
+    anything = [
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}
+    ]
 
     def ask(trust, external_id, caller=CONNECTOR_ARN, policies=connector):
         return assume(caller, "verify-1", role, trust, policies, external_id)
@@ -127,26 +129,41 @@ def connector_cases():
         yield f"{function} as {name} -> connector", request, expected
     stranger = [{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}]
     other = f"arn:aws:iam::{OPERATOR_ACCOUNT}:role/other"
-    yield "another role as verify-1 -> connector", assume(
-        other, "function", CONNECTOR_ARN, connector_trust, stranger, None, "verify-1"
-    ), DENIED
+    yield (
+        "another role as verify-1 -> connector",
+        assume(other, "function", CONNECTOR_ARN, connector_trust, stranger, None, "verify-1"),
+        DENIED,
+    )
 
     # A tenant's role that trusts the connector without a condition: only our own denial stands in the way.
     open_trust = copy.deepcopy(tenant.properties("Role")["AssumeRolePolicyDocument"])
     del open_trust["Statement"][0]["Condition"]
     role = tenant.arn("Role")
-    for name, expected in (("scan-1", FORBIDDEN), ("verify-1", ALLOWED), ("scan-verify-1", FORBIDDEN), ("other", FORBIDDEN)):
+    for name, expected in (
+        ("scan-1", FORBIDDEN),
+        ("verify-1", ALLOWED),
+        ("scan-verify-1", FORBIDDEN),
+        ("other", FORBIDDEN),
+    ):
         request = assume(CONNECTOR_ARN, name, role, open_trust, permissions)
         yield f"connector as {name} -> open role, no ExternalId", request, expected
-    yield "connector as scan-1 -> open role, ExternalId", assume(
-        CONNECTOR_ARN, "scan-1", role, open_trust, permissions, EXTERNAL_ID
-    ), ALLOWED
-    yield "the same without an ExternalId, emulator switch on", assume(
-        CONNECTOR_ARN, "scan-1", role, open_trust, [policy(emulated, "ConnectorPolicy")]
-    ), ALLOWED
+    yield (
+        "connector as scan-1 -> open role, ExternalId",
+        assume(CONNECTOR_ARN, "scan-1", role, open_trust, permissions, EXTERNAL_ID),
+        ALLOWED,
+    )
+    yield (
+        "the same without an ExternalId, emulator switch on",
+        assume(CONNECTOR_ARN, "scan-1", role, open_trust, [policy(emulated, "ConnectorPolicy")]),
+        ALLOWED,
+    )
 
     canary, canary_trust = operator.arn("CanaryRole"), operator.properties("CanaryRole")["AssumeRolePolicyDocument"]
-    yield "connector as verify-1 -> canary", assume(CONNECTOR_ARN, "verify-1", canary, canary_trust, permissions), ALLOWED
+    yield (
+        "connector as verify-1 -> canary",
+        assume(CONNECTOR_ARN, "verify-1", canary, canary_trust, permissions),
+        ALLOWED,
+    )
     yield "connector as scan-1 -> canary", assume(CONNECTOR_ARN, "scan-1", canary, canary_trust, permissions), FORBIDDEN
 
     own, own_trust = operator.arn("OperatorRole"), operator.properties("OperatorRole")["AssumeRolePolicyDocument"]
@@ -158,12 +175,18 @@ def connector_cases():
     account_trust = {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{OPERATOR_ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{OPERATOR_ACCOUNT}:root"},
+                "Action": "sts:AssumeRole",
+            }
         ],
     }
-    yield "connector -> a role of our own that trusts our account", assume(
-        CONNECTOR_ARN, "verify-1", other, account_trust, permissions, EXTERNAL_ID
-    ), FORBIDDEN
+    yield (
+        "connector -> a role of our own that trusts our account",
+        assume(CONNECTOR_ARN, "verify-1", other, account_trust, permissions, EXTERNAL_ID),
+        FORBIDDEN,
+    )
 
 
 def registry_cases():
@@ -175,7 +198,9 @@ def registry_cases():
         # Even a foreign account that lets the role do everything is not read: what is left are lists and a token.
         welcome = {
             "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Principal": {"AWS": stack.arn(role)}, "Action": "ecr:*", "Resource": "*"}],
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"AWS": stack.arn(role)}, "Action": "ecr:*", "Resource": "*"}
+            ],
         }
         whole_registry = ["ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken"]
         for region, account, resource_policy, expected in (
@@ -185,15 +210,19 @@ def registry_cases():
             (REGION, "999988887777", welcome, whole_registry),
         ):
             host = f"{account}, which lets it" if resource_policy else account
-            yield f"{name}, every ECR action, {region}, account {host}", {
-                "principal": session(stack.arn(role), "scan-1"),
-                "everyActionOf": "ecr",
-                "resources": {"repository": f"arn:aws:ecr:{region}:{account}:repository/team/app"},
-                "resourceAccount": account,
-                "context": {"aws:RequestedRegion": region},
-                "identityPolicies": [policy(stack, resource)],
-                "resourcePolicy": resource_policy,
-            }, expected
+            yield (
+                f"{name}, every ECR action, {region}, account {host}",
+                {
+                    "principal": session(stack.arn(role), "scan-1"),
+                    "everyActionOf": "ecr",
+                    "resources": {"repository": f"arn:aws:ecr:{region}:{account}:repository/team/app"},
+                    "resourceAccount": account,
+                    "context": {"aws:RequestedRegion": region},
+                    "identityPolicies": [policy(stack, resource)],
+                    "resourcePolicy": resource_policy,
+                },
+                expected,
+            )
 
 
 def node():

@@ -9,8 +9,8 @@ from cloudformation import (
     EXTERNAL_ID,
     TENANT_TEMPLATE,
     as_list,
-    operator_template,
     operator_stack,
+    operator_template,
     tenant_stack,
     walk,
 )
@@ -41,8 +41,12 @@ def parameters_have_patterns(template):
     if set(template["Parameters"]) != {"Url", "Username", "Password", "ExternalId"}:
         yield f"parameters are {sorted(template['Parameters'])}"
     wrong = {
-        "Url": ["http://api.example.com/v1/events/" + "i-" + 26 * "0", "https://u:p@api.example.com/v1/events/i-" + 26 * "0",
-                "https://api.example.com/", "https://api.example.com/v1/events/../i-" + 26 * "0"],
+        "Url": [
+            "http://api.example.com/v1/events/" + "i-" + 26 * "0",
+            "https://u:p@api.example.com/v1/events/i-" + 26 * "0",
+            "https://api.example.com/",
+            "https://api.example.com/v1/events/../i-" + 26 * "0",
+        ],
         "Username": ["", "with:colon", "with space", "with\ttab"],
         "Password": ["", "control\x07character", "line\nbreak"],
         "ExternalId": ["", "*", "pw-*", "mine", EXTERNAL_ID + "x", EXTERNAL_ID.upper()],
@@ -69,7 +73,9 @@ def t2_capability_iam_is_enough(template):
         if key in template:
             yield f"{key} needs another capability"
     for resource, body in template["Resources"].items():
-        if not body["Type"].startswith("AWS::") or body["Type"].startswith(("AWS::CloudFormation::", "AWS::Serverless::")):
+        if not body["Type"].startswith("AWS::") or body["Type"].startswith(
+            ("AWS::CloudFormation::", "AWS::Serverless::")
+        ):
             yield f"{resource}: {body['Type']} needs more than CAPABILITY_IAM, or code of ours"
         for key in ("RoleName", "ManagedPolicyName", "UserName", "GroupName", "InstanceProfileName"):
             if key in body.get("Properties", {}):
