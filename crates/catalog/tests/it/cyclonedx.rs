@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::blob::{Blob, dpkg_status, image};
 
-fn subject() -> Subject {
+pub(crate) fn subject() -> Subject {
     Subject {
         repository: "111122223333.dkr.ecr.eu-west-1.amazonaws.com/shop/web".into(),
         digest: Digest::of(b"manifest"),
@@ -22,7 +22,7 @@ fn subject() -> Subject {
     }
 }
 
-fn sample() -> ImageCatalog {
+pub(crate) fn sample() -> ImageCatalog {
     let scoped = "app/node_modules/@shop/cart/package.json";
     let six = "usr/lib/python3/dist-packages/six-1.16.0.egg-info";
     let base = Blob::new()

@@ -5,3 +5,4 @@ mod blob;
 mod cyclonedx;
 mod fold;
 mod hostile;
+mod peers;
