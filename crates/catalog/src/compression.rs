@@ -1,4 +1,4 @@
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Chain, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 use portwarden_oci::MediaType;
@@ -45,31 +45,42 @@ impl TryFrom<&MediaType> for Compression {
 
 /// The inflated bytes of a blob, as a decoder gives them.
 pub(crate) enum Inflated<R: Read> {
-    None(BufReader<R>),
-    Gzip(Box<MultiGzDecoder<BufReader<R>>>),
-    Zstd(Box<zstd::Decoder<'static, BufReader<R>>>),
+    None(Whole<R>),
+    Gzip(Box<MultiGzDecoder<Whole<R>>>),
+    Zstd(Box<zstd::Decoder<'static, Whole<R>>>),
 }
+
+/// A blob whose first bytes have been looked at.
+type Whole<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 
 impl<R: Read> Inflated<R> {
     /// Chooses the decoder: as container runtimes do, what a blob starts with counts before what its type says.
-    pub(crate) fn new(blob: R, declared: Compression, limits: &Limits) -> io::Result<Self> {
-        let mut blob = BufReader::with_capacity(COMPRESSED_BUFFER, blob);
-        let compression = match blob.fill_buf()? {
-            [0x1f, 0x8b, 0x08, ..] => Compression::Gzip,
-            // A frame, or one of the skippable frames that some builders put first.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
-            [] => Compression::None,
-            _ => declared,
-        };
+    pub(crate) fn new(mut blob: R, declared: Compression, limits: &Limits) -> io::Result<Self> {
+        let mut start = Vec::with_capacity(HEADER);
+        blob.by_ref().take(HEADER as u64).read_to_end(&mut start)?;
+        let compression = detect(&start).unwrap_or(declared);
+        let whole = BufReader::with_capacity(COMPRESSED_BUFFER, Cursor::new(start).chain(blob));
         Ok(match compression {
-            Compression::None => Self::None(blob),
-            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(blob))),
+            Compression::None => Self::None(whole),
+            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(whole))),
             Compression::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(blob)?;
+                let mut decoder = zstd::Decoder::with_buffer(whole)?;
                 decoder.window_log_max(limits.zstd_window_log)?;
                 Self::Zstd(Box::new(decoder))
             }
         })
+    }
+}
+
+fn detect(start: &[u8]) -> Option<Compression> {
+    match start {
+        [] => Some(Compression::None),
+        [0x1f, 0x8b, 0x08, ..] => Some(Compression::Gzip),
+        // A frame, or one of the skippable frames that some builders put first.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
+        // The magic of a tar header.
+        _ if start.get(257..262) == Some(b"ustar") => Some(Compression::None),
+        _ => None,
     }
 }
 
@@ -83,6 +94,8 @@ impl<R: Read> Read for Inflated<R> {
     }
 }
 
+/// As long as a tar header.
+const HEADER: usize = 512;
 const COMPRESSED_BUFFER: usize = 64 << 10;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 ///
 /// The blob is always read to its end, where its reader checks size and digest; whatever the reader fails with is the
 /// one error. Anything else that goes wrong (a broken archive, a limit, `is_time_up` saying so) leaves a partial
-/// catalogue that says what is missing. `is_time_up` is asked about once for each 128 KiB that are unpacked; when it
+/// catalogue that says what is missing. `is_time_up` is asked at least once for each 128 KiB that are unpacked; when it
 /// says yes, the rest of the blob is still read, to check its digest, but no longer unpacked.
 ///
 /// # Errors
