@@ -185,6 +185,9 @@ pub enum StoreError {
     /// The table cannot be reached, or it failed; a write may or may not have happened.
     #[error("the table is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request breaks a limit of the table, such as the size of an item or a key; it never passes.
+    #[error("the table refuses the request")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// We may not do this: the function's policy lacks an action.
     #[error("access to the table is denied")]
     Denied(#[source] Box<dyn std::error::Error + Send + Sync>),
