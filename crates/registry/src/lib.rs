@@ -22,4 +22,4 @@ pub use layout::{LayoutError, LayoutReference, OciLayout};
 pub use network::{Network, NetworkBuilder, NetworkError};
 pub use registry::{Registry, Repository};
 pub use retry::{Pacing, RealTime};
-pub use source::{FetchedManifest, ImageSource};
+pub use source::{FetchedManifest, ImageSource, OpenRegistry};

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use portwarden_oci::{Descriptor, Digest, Manifest, MediaType, Version};
+use portwarden_oci::{Descriptor, Digest, Manifest, MediaType, RepositoryName, Version};
 
-use crate::{Blob, RegistryError};
+use crate::{Blob, Credentials, RegistryError};
 
 /// Gives the manifests and blobs of one repository, whatever holds them.
 #[async_trait]
@@ -14,6 +16,17 @@ pub trait ImageSource: Send + Sync {
     ///
     /// Foreign layers are refused with [`RegistryError::ForeignLayer`], and a descriptor's `urls` are never dialled.
     async fn blob(&self, descriptor: &Descriptor) -> Result<Blob, RegistryError>;
+}
+
+/// Opens repositories of registries that are named by their host.
+pub trait OpenRegistry: Send + Sync {
+    /// Names a repository of the registry at `host`; nothing is sent yet.
+    fn open(
+        &self,
+        host: &str,
+        repository: &RepositoryName,
+        credentials: Credentials,
+    ) -> Result<Arc<dyn ImageSource>, RegistryError>;
 }
 
 /// A manifest as it was stored, and what it says.
