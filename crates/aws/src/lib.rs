@@ -1,1 +1,27 @@
 #![doc = include_str!("../README.md")]
+
+mod clock;
+mod config;
+mod dynamodb;
+mod ecr;
+mod eventbridge;
+mod failure;
+mod metrics;
+mod registry;
+mod s3;
+mod settings;
+mod sqs;
+mod sts;
+pub mod telemetry;
+
+pub use clock::SystemClock;
+pub use config::{Aws, AwsSettings, EmulatorEndpoint, EmulatorEndpointError};
+pub use dynamodb::DynamoStore;
+pub use ecr::Ecr;
+pub use eventbridge::EventBus;
+pub use metrics::{Metric, Metrics};
+pub use registry::EcrRegistries;
+pub use s3::Bucket;
+pub use settings::{SettingProblem, Settings, SettingsError};
+pub use sqs::{ScanQueue, VerifyQueue};
+pub use sts::{Connector, RoleProber, TenantSessions};

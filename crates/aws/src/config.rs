@@ -1,0 +1,181 @@
+use std::{str::FromStr, time::Duration};
+
+use aws_config::{AppName, BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sts::config::Credentials;
+use aws_smithy_http_client::tls;
+use portwarden_core::{id::Region, session::Session};
+use secrecy::ExposeSecret as _;
+
+use crate::Settings;
+
+/// How AWS is reached: everything that the services' clients share, made once in a process.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    pub(crate) sdk: SdkConfig,
+    pub(crate) emulator: Option<EmulatorEndpoint>,
+}
+
+/// The settings that every function has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsSettings {
+    /// The region that the function runs in, from `AWS_REGION`; there is no other to fall back to.
+    pub region: Region,
+    /// The emulator to use in the place of AWS, from `INSECURE_EMULATOR_ENDPOINT`.
+    pub emulator: Option<EmulatorEndpoint>,
+}
+
+/// The address of an AWS emulator: plain HTTP, and only on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmulatorEndpoint {
+    host: &'static str,
+    port: u16,
+}
+
+/// A text is not an emulator's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an emulator's address is http://127.0.0.1 or http://localhost, a colon and a port")]
+pub struct EmulatorEndpointError;
+
+/// AWS answers from inside a region within milliseconds, and an API destination waits for 5 s in all: what has not
+/// connected after one second is tried elsewhere.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Far above what a healthy service takes for a small answer; a request that hangs must leave time for another.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A second is the SDK's default, which a caller that waits for 3.5 s in all does not have.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+impl AwsSettings {
+    /// Reads the settings; `None` if one is missing, which `settings` remembers.
+    pub fn read(settings: &mut Settings) -> Option<Self> {
+        let region = settings.required("AWS_REGION");
+        let emulator = settings.optional("INSECURE_EMULATOR_ENDPOINT");
+        Some(Self {
+            region: region?,
+            emulator,
+        })
+    }
+}
+
+impl Aws {
+    /// Takes the process's own credentials, in the order of the SDK's default chain.
+    pub async fn connect(settings: &AwsSettings) -> Self {
+        // One client for all services: one pool of connections, and the root certificates are read once.
+        let http_client = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region(aws_config::Region::new(settings.region.as_str().to_owned()))
+            .http_client(http_client)
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(3)
+                    .with_initial_backoff(FIRST_BACKOFF),
+            )
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .build(),
+            );
+        if let Ok(name) = AppName::new("portwarden") {
+            loader = loader.app_name(name);
+        }
+        if let Some(emulator) = &settings.emulator {
+            loader = loader.endpoint_url(emulator.url());
+        }
+        Self {
+            sdk: loader.load().await,
+            emulator: settings.emulator.clone(),
+        }
+    }
+
+    /// Takes a configuration that is made elsewhere, with other credentials than the process's, say.
+    pub fn over(sdk: SdkConfig, emulator: Option<EmulatorEndpoint>) -> Self {
+        Self { sdk, emulator }
+    }
+}
+
+/// Writes a session as the SDK wants it.
+pub(crate) fn credentials(session: &Session) -> Credentials {
+    Credentials::new(
+        session.access_key_id.clone(),
+        session.secret_access_key.expose_secret(),
+        Some(session.session_token.expose_secret().to_owned()),
+        None,
+        "portwarden",
+    )
+}
+
+impl EmulatorEndpoint {
+    /// Returns the address as a URL without a path.
+    pub fn url(&self) -> String {
+        format!("http://{}:{}", self.host, self.port)
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for EmulatorEndpoint {
+    type Err = EmulatorEndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EmulatorEndpointError> {
+        for host in ["127.0.0.1", "localhost"] {
+            let port = text
+                .strip_prefix("http://")
+                .and_then(|rest| rest.strip_prefix(host))
+                .and_then(|rest| rest.strip_prefix(':'))
+                .filter(|port| port.bytes().all(|b| b.is_ascii_digit()))
+                .and_then(|port| port.parse().ok());
+            if let Some(port) = port {
+                return Ok(Self { host, port });
+            }
+        }
+        Err(EmulatorEndpointError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulator_is_on_this_machine() {
+        for text in ["http://127.0.0.1:4566", "http://localhost:1"] {
+            assert_eq!(
+                text.parse::<EmulatorEndpoint>().map(|e| e.url()),
+                Ok(text.to_owned())
+            );
+        }
+        for text in [
+            "",
+            "http://127.0.0.1",
+            "https://127.0.0.1:4566",
+            "http://127.0.0.1:4566/",
+            "http://127.0.0.1:+1",
+            "http://127.0.0.1:99999",
+            "http://localhost.evil.example:80",
+            "http://localhost:80@evil.example",
+            "http://169.254.169.254:80",
+            "http://0.0.0.0:4566",
+        ] {
+            assert_eq!(
+                text.parse::<EmulatorEndpoint>(),
+                Err(EmulatorEndpointError),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn there_is_no_region_to_fall_back_to() {
+        let mut settings = Settings::from_vars([]);
+        assert_eq!(AwsSettings::read(&mut settings), None);
+        let error = settings.finish(|| Some(())).unwrap_err();
+        assert_eq!(error.to_string(), "AWS_REGION is missing");
+    }
+}

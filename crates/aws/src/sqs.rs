@@ -1,0 +1,70 @@
+use async_trait::async_trait;
+use aws_sdk_sqs::Client;
+use portwarden_core::work::{QueueError, QueueScan, QueueVerify, ScanRequest, VerifyRequest};
+use serde::Serialize;
+
+use crate::{Aws, failure::Failure};
+
+/// The queue of images that wait for a scan.
+#[derive(Debug, Clone)]
+pub struct ScanQueue(Queue);
+
+/// The queue of connections that wait for a test.
+#[derive(Debug, Clone)]
+pub struct VerifyQueue(Queue);
+
+impl ScanQueue {
+    /// Names the queue by its URL.
+    pub fn new(aws: &Aws, url: String) -> Self {
+        Self(Queue::new(aws, url))
+    }
+}
+
+impl VerifyQueue {
+    /// Names the queue by its URL.
+    pub fn new(aws: &Aws, url: String) -> Self {
+        Self(Queue::new(aws, url))
+    }
+}
+
+#[async_trait]
+impl QueueScan for ScanQueue {
+    async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
+        self.0.send(request).await
+    }
+}
+
+#[async_trait]
+impl QueueVerify for VerifyQueue {
+    async fn queue_verify(&self, request: &VerifyRequest) -> Result<(), QueueError> {
+        self.0.send(request).await
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Queue {
+    client: Client,
+    url: String,
+}
+
+impl Queue {
+    fn new(aws: &Aws, url: String) -> Self {
+        Self {
+            client: Client::new(&aws.sdk),
+            url,
+        }
+    }
+
+    async fn send(&self, request: &(impl Serialize + Sync)) -> Result<(), QueueError> {
+        let body = serde_json::to_string(request).map_err(|error| QueueError(error.into()))?;
+        let sent = self
+            .client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .send()
+            .await;
+        sent.map(drop)
+            .map_err(|error| QueueError(Failure::of("sqs:SendMessage", &error).into()))
+    }
+}

@@ -1,0 +1,146 @@
+//! Logs: one JSON object a line, as Lambda reads them.
+
+use std::str::FromStr;
+
+use tracing::{Level, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    Layer as _,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::Settings;
+
+/// Starts logging to standard output, once in a process.
+///
+/// Our own code logs at the level of `AWS_LAMBDA_LOG_LEVEL`, which Lambda sets, or else of `RUST_LOG`, or else INFO.
+/// Everybody else's code logs warnings only, whatever the level is: below that, HTTP and AWS crates write headers and
+/// bodies, and these hold passwords and session tokens.
+pub fn start(settings: &mut Settings) {
+    let level = settings
+        .optional::<LogLevel>("AWS_LAMBDA_LOG_LEVEL")
+        .or_else(|| settings.optional("RUST_LOG"))
+        .unwrap_or(LogLevel(LevelFilter::INFO));
+    // A second start keeps the first, so that tests of functions may call it more than once.
+    let _ = subscriber(level, std::io::stdout).try_init();
+}
+
+/// A level as Lambda or a person writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LogLevel(LevelFilter);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a level is one of TRACE, DEBUG, INFO, WARN, ERROR and FATAL")]
+struct LogLevelError;
+
+impl FromStr for LogLevel {
+    type Err = LogLevelError;
+
+    fn from_str(text: &str) -> Result<Self, LogLevelError> {
+        let level = match text.to_ascii_uppercase().as_str() {
+            "TRACE" => LevelFilter::TRACE,
+            "DEBUG" => LevelFilter::DEBUG,
+            "INFO" => LevelFilter::INFO,
+            "WARN" => LevelFilter::WARN,
+            "ERROR" | "FATAL" => LevelFilter::ERROR,
+            _ => return Err(LogLevelError),
+        };
+        Ok(Self(level))
+    }
+}
+
+/// Lambda takes `level` and `timestamp` from the top of the object.
+///
+/// Source: Lambda developer guide, "Log-level filtering", for runtimes without a logging method of their own.
+fn subscriber<W>(LogLevel(level): LogLevel, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // The runtime's span holds Lambda's request id and nothing of the event.
+    let targets = Targets::new()
+        .with_default(Level::WARN)
+        .with_target("lambda_runtime::layers::trace", Level::INFO)
+        .with_target("portwarden", level);
+    let lines = fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(true)
+        .with_writer(writer);
+    tracing_subscriber::registry().with(lines.with_filter(targets))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log(level: &str, work: impl FnOnce()) -> Vec<serde_json::Value> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(level.parse().unwrap(), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, work);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_line_is_what_lambda_reads() {
+        let lines = log("info", || {
+            let span = tracing::info_span!("scan", tenant.id = "t-1");
+            span.in_scope(|| tracing::warn!(image.digest = "sha256:00", "layer is truncated"));
+            tracing::debug!("not shown");
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(lines[0]["level"], "WARN");
+        assert_eq!(lines[0]["message"], "layer is truncated");
+        assert_eq!(lines[0]["image.digest"], "sha256:00");
+        assert_eq!(lines[0]["spans"][0]["tenant.id"], "t-1");
+        let timestamp = lines[0]["timestamp"].as_str().unwrap();
+        timestamp.parse::<jiff::Timestamp>().unwrap();
+    }
+
+    #[test]
+    fn others_never_log_below_a_warning() {
+        let lines = log("TRACE", || {
+            tracing::trace!("ours");
+            tracing::info!(target: "aws_smithy_runtime::client", "theirs");
+            tracing::debug!(target: "lambda_runtime::layers::trace", "theirs");
+            tracing::info!(target: "hyper", "theirs");
+            tracing::warn!(target: "aws_config", "their warning");
+        });
+        let messages: Vec<_> = lines
+            .iter()
+            .map(|line| line["message"].as_str().unwrap())
+            .collect();
+        assert_eq!(messages, ["ours", "their warning"]);
+    }
+
+    #[test]
+    fn levels_are_read_or_refused() {
+        assert_eq!("fatal".parse(), Ok(LogLevel(LevelFilter::ERROR)));
+        assert_eq!("portwarden=trace".parse::<LogLevel>(), Err(LogLevelError));
+    }
+}
