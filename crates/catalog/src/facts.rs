@@ -92,11 +92,16 @@ impl Declared {
         })
     }
 
+    /// Adds a licence, unless the text is none.
     pub(crate) fn add_license(&mut self, text: &str) {
         let text = text.trim();
         let is_name = (1..=MAX_LICENSE).contains(&text.len()) && !text.chars().any(char::is_control);
         let is_known = !text.eq_ignore_ascii_case("unknown");
-        if is_name && is_known && !self.licenses.iter().any(|known| known == text) {
+        if is_name
+            && is_known
+            && self.licenses.len() < MAX_LICENSES
+            && !self.licenses.iter().any(|known| known == text)
+        {
             self.licenses.push(text.to_owned());
         }
     }
@@ -114,6 +119,9 @@ pub(crate) fn word(text: &str) -> Option<&str> {
 
 /// Longer than any name or version in use: npm allows 214 and 256 characters, Debian's tools far fewer.
 const MAX_WORD: usize = 512;
+
+/// More than any package in use declares; each new one is compared with all before it.
+const MAX_LICENSES: usize = 16;
 
 /// Longer "licences" are licence texts.
 const MAX_LICENSE: usize = 256;

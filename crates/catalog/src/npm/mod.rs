@@ -6,7 +6,7 @@
 //! `package.json(5)` and `folders(5)`.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     PartialCode,
@@ -26,15 +26,18 @@ impl Cataloguer for Npm {
         let Ok(json) = serde_json::from_slice::<PackageJson>(content) else {
             return Reading::default().with_flaw(PartialCode::Malformed, true);
         };
-        let (Some(name), Some(version)) = (json.name.as_str(), json.version.as_str()) else {
+        let (Some(Value::String(name)), Some(Value::String(version))) =
+            (short(json.name), short(json.version))
+        else {
             // Not a package, but a folder of one that sets options, such as the kind of modules in it.
             return Reading::default();
         };
-        let package = split_scope(name).and_then(|_| Declared::new(PackageKind::Npm, name, Some(version)));
+        let package = split_scope(&name).and_then(|_| Declared::new(PackageKind::Npm, &name, Some(&version)));
         match package {
             Some(mut package) => {
-                let listed = json.licenses.as_array().into_iter().flatten();
-                for license in [&json.license, &json.licenses].into_iter().chain(listed) {
+                let (license, licenses) = (short(json.license), short(json.licenses));
+                let listed = licenses.iter().filter_map(Value::as_array).flatten();
+                for license in license.iter().chain(&licenses).chain(listed) {
                     if let Some(text) = license.as_str().or_else(|| license.get("type")?.as_str()) {
                         package.add_license(text);
                     }
@@ -46,18 +49,25 @@ impl Cataloguer for Npm {
     }
 }
 
-/// The fields that are used; each may hold anything.
+/// The fields that are used; each may hold anything, and is not looked into before it is known to be short.
 #[derive(Deserialize)]
-struct PackageJson {
-    #[serde(default)]
-    name: Value,
-    #[serde(default)]
-    version: Value,
-    #[serde(default)]
-    license: Value,
-    #[serde(default)]
-    licenses: Value,
+struct PackageJson<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    license: Option<&'a RawValue>,
+    #[serde(borrow)]
+    licenses: Option<&'a RawValue>,
 }
+
+fn short(field: Option<&RawValue>) -> Option<Value> {
+    let text = field?.get();
+    (text.len() <= MAX_FIELD).then(|| serde_json::from_str(text).ok())?
+}
+
+const MAX_FIELD: usize = 4 << 10;
 
 /// Splits a name into its scope, with the `@`, and the rest; nothing if it cannot be a package's name.
 pub(crate) fn split_scope(name: &str) -> Option<(Option<&str>, &str)> {
@@ -146,6 +156,7 @@ mod tests {
                 r#""licenses":[{"type":"MIT"},{"type":"Apache-2.0"},{"type":"MIT"},7]"#,
                 vec!["MIT", "Apache-2.0"],
             ),
+            (&format!(r#""license":[{}0]"#, "0,".repeat(10_000)), vec![]),
             (r#""license":[],"x":{"y":[null]}"#, vec![]),
         ] {
             package.licenses = licenses.into_iter().map(str::to_owned).collect();

@@ -139,6 +139,18 @@ Name: the description
     }
 
     #[test]
+    fn a_flood_of_licences_is_cut_off() {
+        let mut content = "Name: a\nVersion: 1\n".to_owned();
+        content.extend((0..100_000).map(|n| format!("Classifier: License :: {n}\n")));
+        let expected: Vec<String> = (0..16).map(|n| n.to_string()).collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        assert_eq!(
+            read(content.as_bytes(), ""),
+            Reading::of(package("a", Some("1"), &expected))
+        );
+    }
+
+    #[test]
     fn what_is_missing_comes_from_the_folder_and_is_noted() {
         for (content, label, expected) in [
             (&b""[..], "six-1.16.0", package("six", Some("1.16.0"), &[])),
