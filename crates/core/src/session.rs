@@ -66,20 +66,24 @@ pub enum Purpose {
 impl Purpose {
     /// Writes the session policy, at most 2,048 characters.
     ///
-    /// `GetAuthorizationToken` and `DescribeRegistry` know no resource but `*`.
+    /// `GetAuthorizationToken` and `DescribeRegistry` know no resource but `*`, and a list of all repositories is
+    /// judged against it.
     pub fn session_policy(self, account: &AccountId, region: &Region) -> String {
         let Self::Registry = self;
         let repositories = format!("arn:{}:ecr:{region}:{account}:repository/*", region.partition());
         json!({
             "Version": "2012-10-17",
             "Statement": [
-                {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken", "ecr:DescribeRegistry"], "Resource": "*"},
+                {
+                    "Effect": "Allow",
+                    "Action": ["ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken"],
+                    "Resource": "*",
+                },
                 {
                     "Effect": "Allow",
                     "Action": [
                         "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
-                        "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer", "ecr:ListImageReferrers",
-                        "ecr:ListImages", "ecr:ListTagsForResource",
+                        "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:ListTagsForResource",
                     ],
                     "Resource": repositories,
                 },

@@ -2,15 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use portwarden_aws::{
+    Aws, AwsSettings, Connector, DynamoStore, Ecr, EventBus, RoleProber, Settings, SettingsError, SystemClock,
+};
 use portwarden_core::{
     announce::Announce,
     arn::RoleArn,
     clock::Clock,
     ecr::ProbeEcr,
     integration::{Directory, Integrations},
-    random::Randomness,
+    random::{OsRandomness, Randomness},
     session::ProbeRole,
+    store::Store,
 };
+
+use crate::probe::PATIENCE;
 
 /// The rights of the verifier.
 pub struct Context {
@@ -32,4 +38,60 @@ pub struct Context {
     pub connector: RoleArn,
     /// How long to wait between attempts to open a role that may be new.
     pub patience: Vec<Duration>,
+}
+
+/// What the function is told by its environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifierSettings {
+    aws: AwsSettings,
+    table: String,
+    bus: String,
+    connector: RoleArn,
+    canary: RoleArn,
+}
+
+impl VerifierSettings {
+    /// Reads the settings, or says everything that is wrong with them.
+    pub fn read(mut settings: Settings) -> Result<Self, SettingsError> {
+        let aws = AwsSettings::read(&mut settings);
+        let table = settings.required("TABLE_NAME");
+        let bus = settings.required("EVENT_BUS_NAME");
+        let connector = settings.required("CONNECTOR_ROLE_ARN");
+        let canary = settings.required("CANARY_ROLE_ARN");
+        settings.finish(|| {
+            Some(Self {
+                aws: aws?,
+                table: table?,
+                bus: bus?,
+                connector: connector?,
+                canary: canary?,
+            })
+        })
+    }
+}
+
+impl Context {
+    /// Connects to AWS.
+    pub async fn connect(settings: VerifierSettings) -> Self {
+        let aws = Aws::connect(&settings.aws).await;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store: Arc<dyn Store> = Arc::new(DynamoStore::new(&aws, settings.table));
+        let connector = Arc::new(Connector::new(&aws, settings.connector.clone(), clock.clone()));
+        Self {
+            integrations: Integrations::new(store.clone()),
+            directory: Directory::new(store),
+            roles: Arc::new(RoleProber::new(connector, settings.canary)),
+            ecr: Arc::new(Ecr::new(&aws)),
+            bus: Arc::new(EventBus::new(&aws, settings.bus)),
+            clock,
+            randomness: Arc::new(OsRandomness),
+            connector: settings.connector,
+            // An emulator's roles are assumable at once, so that waiting would only delay a refusal.
+            patience: if settings.aws.emulator.is_some() {
+                Vec::new()
+            } else {
+                PATIENCE.to_vec()
+            },
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     error::VerifyError,
     probe::{Prober, Target},
-    problem::Subject,
+    problem::{self, Subject},
 };
 
 /// What became of a request.
@@ -130,7 +130,7 @@ async fn record(
             .await;
         let (check, problem) = match recorded {
             Ok(recorded) => return Ok((verdict, recorded)),
-            Err(RecordVerdictError::RoleTaken) => (Check::RoleFree, subject.taken()),
+            Err(RecordVerdictError::RoleTaken) => (Check::RoleFree, problem::taken()),
             Err(RecordVerdictError::OtherAccount) => {
                 let current = context
                     .integrations

@@ -18,7 +18,7 @@ use portwarden_core::{
 };
 use portwarden_oci::{Digest, Manifest, RepositoryName};
 
-use crate::problem::Subject;
+use crate::problem::{self, Subject};
 
 /// What the probes are made with.
 pub struct Prober<'a> {
@@ -28,7 +28,7 @@ pub struct Prober<'a> {
     pub ecr: &'a dyn ProbeEcr,
     /// Waits for a new role to become assumable.
     pub clock: &'a dyn Clock,
-    /// Makes wrong ExternalIds.
+    /// Makes wrong ids.
     pub randomness: &'a dyn Randomness,
     /// How long to wait between attempts to open a role that may be new.
     pub patience: &'a [Duration],
@@ -98,7 +98,7 @@ impl Prober<'_> {
             || subject.other_partition(),
         );
         let is_ours = target.role.account() == target.connector.account();
-        probes.check(Check::NotOurs, !is_ours, || subject.our_account());
+        probes.check(Check::NotOurs, !is_ours, problem::our_account);
         match target.account {
             Some(account) if account != target.role.account() => {
                 probes.add(
@@ -121,13 +121,13 @@ impl Prober<'_> {
             }
         };
         probes.add(Check::OpensWithExternalId, Outcome::Passed);
-        probes.check(Check::RoleFree, target.owner != RoleOwner::Other, || {
-            subject.taken()
-        });
+        probes.check(Check::RoleFree, target.owner != RoleOwner::Other, problem::taken);
         let own_account = session.account == *target.role.account();
-        probes.check(Check::SessionAccount, own_account, || {
-            subject.session_of_other_account()
-        });
+        probes.check(
+            Check::SessionAccount,
+            own_account,
+            problem::session_of_other_account,
+        );
 
         self.probe_refusals(target, &name, probes).await;
         (!probes.any_failed()).then_some(session)
@@ -161,7 +161,7 @@ impl Prober<'_> {
         let subject = target.subject();
         let canary = match self.roles.probe_canary(target.region, name).await {
             Ok(_) => Outcome::Passed,
-            Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(subject.canary_closed()),
+            Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(problem::canary_closed()),
             Err(error) => subject.not_found_out(&error),
         };
         let canary_opened = canary == Outcome::Passed;
@@ -176,7 +176,7 @@ impl Prober<'_> {
             match none {
                 Ok(_) => Outcome::Failed(subject.opens_without_external_id()),
                 Err(AssumeError::NotAllowed(_)) if canary_opened => Outcome::Passed,
-                Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(subject.canary_closed()),
+                Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(problem::canary_closed()),
                 Err(error) => subject.not_found_out(&error),
             },
         );
@@ -213,9 +213,9 @@ impl Prober<'_> {
                 match result {
                     Ok(()) => Outcome::Passed,
                     Err(EcrError::Denied { action, .. }) => Outcome::Failed(subject.action_denied(action)),
-                    Err(EcrError::Expired) => Outcome::Unknown(subject.session_expired()),
+                    Err(EcrError::Expired) => Outcome::Unknown(problem::session_expired()),
                     Err(EcrError::Throttled | EcrError::Unreachable(_)) => {
-                        Outcome::Unknown(subject.busy("Amazon ECR"))
+                        Outcome::Unknown(problem::busy("Amazon ECR"))
                     }
                 },
             );
@@ -266,7 +266,7 @@ const OF_REGISTRY: [Check; 7] = [
     Check::EcrGetDownloadUrlForLayer,
 ];
 
-/// ExternalIds that must not open a role: one of ours that nobody has, one character changed, and the case flipped.
+/// Ids that must not open a role: one of ours that nobody has, one character changed, and the case flipped.
 ///
 /// Never another tenant's: that would prove nothing more, and would be an attack.
 fn wrong_external_ids(right: &ExternalId, randomness: &dyn Randomness) -> [String; 3] {
@@ -354,10 +354,10 @@ impl Subject<'_> {
 
     fn not_found_out(&self, error: &AssumeError) -> Outcome {
         Outcome::Unknown(match error {
-            AssumeError::Connector(_) => self.connector_closed(),
+            AssumeError::Connector(_) => problem::connector_closed(),
             AssumeError::RegionDisabled(_) => self.region_disabled(),
             AssumeError::NotAllowed(_) | AssumeError::Throttled | AssumeError::Unreachable(_) => {
-                self.busy("STS")
+                problem::busy("STS")
             }
         })
     }

@@ -41,14 +41,6 @@ impl Subject<'_> {
         Problem::new("role_partition", message, fix)
     }
 
-    pub(crate) fn our_account(&self) -> Problem {
-        Problem::new(
-            "role_in_our_account",
-            "the role lies in the account that Portwarden itself runs in",
-            "connect an account of your own; the operator's registries are watched without any of this",
-        )
-    }
-
     pub(crate) fn other_account(&self, account: &AccountId) -> Problem {
         let message = format!(
             "the integration belongs to account {account}, and the role lies in {}",
@@ -58,14 +50,6 @@ impl Subject<'_> {
             "role_of_other_account",
             message,
             format!("name a role in account {account}, or make a new integration for the other account"),
-        )
-    }
-
-    pub(crate) fn taken(&self) -> Problem {
-        Problem::new(
-            "role_taken",
-            "another integration has this role",
-            "create a stack of its own for this integration, and name the role that it outputs",
         )
     }
 
@@ -92,14 +76,6 @@ impl Subject<'_> {
         Problem::new("sts_region_inactive", message, fix)
     }
 
-    pub(crate) fn session_of_other_account(&self) -> Problem {
-        Problem::new(
-            "session_of_other_account",
-            "the session that the role opened belongs to another account than the role's ARN",
-            "report this to the operator; the role is not used",
-        )
-    }
-
     pub(crate) fn opens_without_external_id(&self) -> Problem {
         let message =
             "the role opens for us without an ExternalId, so another customer of ours could have us use it";
@@ -115,31 +91,6 @@ impl Subject<'_> {
             self.trust_policy()
         );
         Problem::new("trust_with_other_external_id", message, fix)
-    }
-
-    pub(crate) fn canary_closed(&self) -> Problem {
-        Problem::new(
-            "canary_refused",
-            "our own canary role did not open without an ExternalId, so a refusal by the role proves nothing",
-            "the operator checks the policy of the connector role and the canary role; then test again",
-        )
-    }
-
-    pub(crate) fn connector_closed(&self) -> Problem {
-        Problem::new(
-            "connector_refused",
-            "our own connector role could not be assumed, so nothing is known of the role",
-            "the operator checks the trust policy of the connector role; then test again",
-        )
-    }
-
-    pub(crate) fn busy(&self, service: &'static str) -> Problem {
-        let message = format!("{service} was too busy or out of reach, so this could not be found out");
-        Problem::new(
-            "not_found_out",
-            message,
-            "test again in a minute; nothing was changed",
-        )
     }
 
     pub(crate) fn action_denied(&self, action: &'static str) -> Problem {
@@ -168,14 +119,6 @@ impl Subject<'_> {
         Problem::new(denied_code(action), message, fix)
     }
 
-    pub(crate) fn session_expired(&self) -> Problem {
-        Problem::new(
-            "session_ended",
-            "the session ended while it was tested",
-            "test again; if this repeats, a policy of the account revokes sessions of the role",
-        )
-    }
-
     pub(crate) fn event_path_unproven(&self) -> Problem {
         Problem::new(
             "event_path_unproven",
@@ -184,6 +127,63 @@ impl Subject<'_> {
              and Password of the stack",
         )
     }
+}
+
+pub(crate) fn our_account() -> Problem {
+    Problem::new(
+        "role_in_our_account",
+        "the role lies in the account that Portwarden itself runs in",
+        "connect an account of your own; the operator's registries are watched without any of this",
+    )
+}
+
+pub(crate) fn taken() -> Problem {
+    Problem::new(
+        "role_taken",
+        "another integration has this role",
+        "create a stack of its own for this integration, and name the role that it outputs",
+    )
+}
+
+pub(crate) fn session_of_other_account() -> Problem {
+    Problem::new(
+        "session_of_other_account",
+        "the session that the role opened belongs to another account than the role's ARN",
+        "report this to the operator; the role is not used",
+    )
+}
+
+pub(crate) fn canary_closed() -> Problem {
+    Problem::new(
+        "canary_refused",
+        "our own canary role did not open without an ExternalId, so a refusal by the role proves nothing",
+        "the operator checks the policy of the connector role and the canary role; then test again",
+    )
+}
+
+pub(crate) fn connector_closed() -> Problem {
+    Problem::new(
+        "connector_refused",
+        "our own connector role could not be assumed, so nothing is known of the role",
+        "the operator checks the trust policy of the connector role; then test again",
+    )
+}
+
+pub(crate) fn session_expired() -> Problem {
+    Problem::new(
+        "session_ended",
+        "the session ended while it was tested",
+        "test again; if this repeats, a policy of the account revokes sessions of the role",
+    )
+}
+
+pub(crate) fn busy(service: &'static str) -> Problem {
+    let message = format!("{service} was too busy or out of reach, so this could not be found out");
+    Problem::new(
+        "not_found_out",
+        message,
+        "test again in a minute; nothing was changed",
+    )
 }
 
 /// Tells how a text fails to be a role's ARN.

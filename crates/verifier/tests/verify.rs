@@ -1,5 +1,7 @@
 //! Verdicts over a world in memory: every kind of trust, every missing action, every failure on the way.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
