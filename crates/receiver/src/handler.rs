@@ -1,0 +1,199 @@
+//! From an invocation to its answer.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use portwarden_core::{
+    clock,
+    endpoint::BasicCredentials,
+    event::{EventKind, Recorded, UnverifiedEvent},
+    id::{IntegrationId, RequestId},
+    work::{KnownBy, ScanRequest, VerifyReason, VerifyRequest},
+};
+use serde_json::Value;
+
+use crate::{
+    answer::Answer,
+    context::Context,
+    error::Refusal,
+    report::{Accepted, Seen, SeenEvent},
+    request::{HttpRequest, Invocation},
+    sender::{Sender, Standing, VerifiedEvent},
+};
+
+/// How long an answer may take: an API destination waits for 5 s, the way there and back included.
+pub const TIME_LIMIT: Duration = Duration::from_millis(3500);
+
+/// How old an endpoint may be to accept an event by it.
+const ACCEPTS_FOR: SignedDuration = SignedDuration::from_secs(60);
+
+/// How old an endpoint may be to refuse an event by it: what was made, proven or rotated just now must work soon.
+const REFUSES_FOR: SignedDuration = SignedDuration::from_secs(5);
+
+/// Receives one event, over HTTP or from the rule for the operator's own registries.
+///
+/// # Errors
+///
+/// An HTTP request always has an answer. An event of the rule that is not accepted is an error, so that Lambda tries again
+/// and at last puts it into the dead-letter queue.
+pub async fn handle(context: &Context, payload: &Value) -> Result<Value, Refusal> {
+    let started = context.clock.now();
+    let mut seen = Seen::default();
+    let invocation = Invocation::of(payload);
+    let is_http = matches!(invocation, Invocation::Http(_));
+    let received = clock::within(
+        &*context.clock,
+        TIME_LIMIT,
+        receive(context, invocation, &mut seen),
+    )
+    .await;
+    let outcome = received.unwrap_or_else(|timed_out| Err(timed_out.into()));
+    let took = context.clock.now().duration_since(started);
+    seen.report(&outcome, took, &*context.counts);
+    match outcome {
+        Ok(_) if is_http => Ok(Answer::accepted().into_response()),
+        Err(refusal) if is_http => Ok(Answer::from(&refusal).into_response()),
+        Ok(_) => Ok(Value::Null),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+async fn receive(context: &Context, invocation: Invocation, seen: &mut Seen) -> Result<Accepted, Refusal> {
+    match invocation {
+        Invocation::Http(request) => receive_http(context, &request?, seen).await,
+        Invocation::Event(body) => {
+            let sender = context.operator.sender(context).await?;
+            accept(context, &sender, &body, seen).await
+        }
+    }
+}
+
+async fn receive_http(
+    context: &Context,
+    request: &HttpRequest,
+    seen: &mut Seen,
+) -> Result<Accepted, Refusal> {
+    let integration = seen.integration.insert(request.integration()?);
+    request.check_content()?;
+    let sender = authenticate(context, integration, request.credentials().as_ref()).await?;
+    let tenant = seen.tenant.insert(sender.scope.tenant().clone());
+    let room = context.budgets.take(tenant, context.clock.now());
+    room.map_err(|retry_after| Refusal::OverBudget { retry_after })?;
+    accept(context, &sender, request.body(), seen).await
+}
+
+async fn authenticate(
+    context: &Context,
+    integration: &IntegrationId,
+    presented: Option<&BasicCredentials>,
+) -> Result<Sender, Refusal> {
+    let admit = async |age| {
+        let now = context.clock.now();
+        let endpoint = context.endpoints.find(integration, age, now).await?;
+        Sender::admit(&context.checker, endpoint.as_deref(), presented)
+    };
+    match admit(ACCEPTS_FOR).await {
+        Err(Refusal::NotAccepted(_)) => admit(REFUSES_FOR).await,
+        admitted => admitted,
+    }
+}
+
+/// Keeps an event of a sender, then queues its work.
+async fn accept(
+    context: &Context,
+    sender: &Sender,
+    body: &[u8],
+    seen: &mut Seen,
+) -> Result<Accepted, Refusal> {
+    let event = UnverifiedEvent::parse(body).map_err(Refusal::Malformed)?;
+    seen.integration = Some(sender.integration.clone());
+    seen.tenant = Some(sender.scope.tenant().clone());
+    seen.event = Some(SeenEvent {
+        id: event.id.clone(),
+        kind: event.kind.name(),
+        region: event.region.clone(),
+    });
+    let event = sender.verify(event)?;
+    let now = context.clock.now();
+    if event.region == Standing::New {
+        let region = &event.event.region;
+        let integrations = &context.integrations;
+        integrations
+            .claim_region(&sender.scope, &sender.integration, region)
+            .await?;
+        context.endpoints.forget(&sender.integration);
+    }
+    let accepted = keep(context, sender, &event.event, now).await?;
+    match accepted {
+        Accepted::Event(Recorded::Settled | Recorded::Conflicting) => {}
+        Accepted::Event(Recorded::New | Recorded::Repeated) | Accepted::Heartbeat => {
+            queue(context, sender, &event, now).await?;
+        }
+    }
+    Ok(accepted)
+}
+
+/// Stores an event in one conditional write.
+async fn keep(
+    context: &Context,
+    sender: &Sender,
+    event: &UnverifiedEvent,
+    now: Timestamp,
+) -> Result<Accepted, Refusal> {
+    let Sender {
+        scope, integration, ..
+    } = sender;
+    if let EventKind::Heartbeat { claim } = &event.kind {
+        // A time to come would hide all heartbeats until then.
+        let at = event.time.min(now);
+        let heartbeats = &context.integrations;
+        heartbeats
+            .record_heartbeat(scope, integration, &event.region, at, Some(claim))
+            .await?;
+        return Ok(Accepted::Heartbeat);
+    }
+    let recorded = context.events.record(scope, integration, event, now).await?;
+    Ok(Accepted::Event(recorded))
+}
+
+/// Queues the work that an event leads to, if it leads to any.
+async fn queue(
+    context: &Context,
+    sender: &Sender,
+    event: &VerifiedEvent,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let VerifiedEvent { event, region } = event;
+    let tenant = sender.scope.tenant().clone();
+    let integration = sender.integration.clone();
+    if let Some(hint) = event.kind.hint() {
+        let request = ScanRequest {
+            tenant,
+            integration,
+            account: event.account.clone(),
+            region: event.region.clone(),
+            repository: hint.repository.clone(),
+            digest: hint.digest,
+            known_by: KnownBy::Event,
+            event: Some(event.id.clone()),
+            request: RequestId::generate(&*context.randomness),
+            since: now,
+            continuation: 0,
+        };
+        context.scans.queue_scan(&request).await?;
+    } else if let Some(claim) = event.kind.claim()
+        // A heartbeat says that all is as it was, which is news only where nothing is proven.
+        && (matches!(event.kind, EventKind::StackStatus { .. }) || *region != Standing::Proven)
+    {
+        let request = VerifyRequest {
+            tenant,
+            integration,
+            region: event.region.clone(),
+            role: Some(claim.role.clone()),
+            reason: VerifyReason::Stack,
+            request: RequestId::generate(&*context.randomness),
+        };
+        context.verifications.queue_verify(&request).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! The receiver as a Lambda function.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use portwarden_receiver::{context::Context, handler::handle};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let context = Context::from_environment(std::env::vars()).await?;
+    let context = &context;
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        // The source of a refusal is in the log already, and may quote a sender: Lambda is told the sentence only.
+        handle(context, &event.payload)
+            .await
+            .map_err(|refusal| Error::from(refusal.to_string()))
+    }))
+    .await
+}

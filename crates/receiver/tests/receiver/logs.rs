@@ -1,0 +1,166 @@
+//! What gets into the log, at the most talkative level.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use portwarden_testkit::events;
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::world::{Fault, World, push, request_with_body, with_credentials};
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Collects every line that this thread logs, of every crate and level.
+fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
+    let captured = Captured::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(captured.clone())
+        .finish();
+    (captured, tracing::subscriber::set_default(subscriber))
+}
+
+impl Captured {
+    fn lines(&self) -> Vec<Value> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("one JSON object in each line"))
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn each_invocation_leaves_one_line_with_what_is_known_of_it() {
+    let world = World::connected().await;
+    let (captured, _guard) = capture();
+    world.post(&push("e-1")).await;
+    let [line] = &captured.lines()[..] else {
+        panic!("one line")
+    };
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["tenant.id"], world.scope.tenant().as_str());
+    assert_eq!(line["integration.id"], events::INTEGRATION);
+    assert_eq!(
+        (&line["event.id"], &line["event.kind"]),
+        (&json!("e-1"), &json!("image_pushed"))
+    );
+    assert_eq!(
+        (&line["outcome"], &line["duration_ms"]),
+        (&json!("new"), &json!(0))
+    );
+    world.post(&push("e-1")).await;
+    assert_eq!(captured.lines()[0]["outcome"], "repeated");
+    world.http(&events::load("http_api_push_wrong_credentials")).await;
+    let [line] = &captured.lines()[..] else {
+        panic!("one line")
+    };
+    assert_eq!(
+        (&line["code"], &line["reason"]),
+        (&json!("not_accepted"), &json!("credentials"))
+    );
+    assert_eq!((&line["level"], line.get("tenant.id")), (&json!("WARN"), None));
+    world.outside.fail_at(1, Fault::Before);
+    world.post(&push("e-2")).await;
+    let [line] = &captured.lines()[..] else {
+        panic!("one line")
+    };
+    assert_eq!(
+        (&line["level"], &line["code"]),
+        (&json!("ERROR"), &json!("unavailable"))
+    );
+    assert_eq!(
+        line["error"],
+        "the event may not be stored: the table is unavailable: the connection broke"
+    );
+    world.outside.fail_at(1, Fault::Hangs);
+    world.post(&push("e-3")).await;
+    assert_eq!(captured.lines()[0]["duration_ms"], 3500);
+}
+
+#[tokio::test]
+async fn no_secret_and_no_text_of_a_sender_is_logged() {
+    let world = World::connected().await;
+    let (captured, _guard) = capture();
+    let canary = "canary-4f1d";
+    let encoded = {
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+        BASE64_STANDARD.encode(format!("{canary}:{canary}"))
+    };
+    let mut requests = vec![
+        with_credentials(request_with_body("{}"), canary, canary),
+        request_with_body(canary),
+        request_with_body(&format!("{{\"id\": \"{canary}\"}}")),
+    ];
+    for (field, value) in [
+        ("/rawPath", json!(format!("/{canary}"))),
+        ("/requestContext/http/method", json!(canary)),
+        ("/headers/authorization", json!(canary)),
+        ("/headers/content-type", json!(canary)),
+        ("/headers/content-encoding", json!(canary)),
+        ("/headers", json!([canary])),
+    ] {
+        let mut request = events::load("http_api_push_right_credentials");
+        *request.pointer_mut(field).unwrap_or(&mut Value::Null) = value.clone();
+        if field.ends_with("encoding") {
+            request["headers"]["content-encoding"] = value;
+        }
+        requests.push(request);
+    }
+    for (field, value) in [
+        (
+            "detail",
+            json!({"repository-name": canary.to_uppercase(), "image-digest": canary}),
+        ),
+        ("source", json!(canary)),
+        ("account", json!(canary)),
+        ("id", json!(format!("{canary}\r\n{{\"level\":\"INFO\"}}"))),
+        ("time", json!(canary)),
+    ] {
+        let mut event = push("e");
+        event[field] = value;
+        requests.push(request_with_body(&event.to_string()));
+    }
+    let count = requests.len();
+    for request in &requests {
+        assert!(world.http(request).await.status >= 400, "{request}");
+    }
+    // The right credentials leave as little, whether they open or not.
+    assert_eq!(world.post(&push("e")).await.status, 202);
+    let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(captured.lines().len(), count + 1);
+    let header = events::load("http_api_push_right_credentials")["headers"]["authorization"].to_string();
+    for secret in [
+        canary,
+        &canary.to_uppercase(),
+        &encoded,
+        events::PASSWORD,
+        header.trim_matches('"'),
+    ] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
