@@ -67,7 +67,7 @@ impl Purpose {
     /// Writes the session policy, at most 2,048 characters.
     ///
     /// `GetAuthorizationToken` and `DescribeRegistry` know no resource but `*`, and a list of all repositories is
-    /// judged against it.
+    /// judged against it: these are narrowed by region instead, as the roles' own policies narrow them.
     pub fn session_policy(self, account: &AccountId, region: &Region) -> String {
         let Self::Registry = self;
         let repositories = format!("arn:{}:ecr:{region}:{account}:repository/*", region.partition());
@@ -78,6 +78,7 @@ impl Purpose {
                     "Effect": "Allow",
                     "Action": ["ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken"],
                     "Resource": "*",
+                    "Condition": {"StringEquals": {"aws:RequestedRegion": region}},
                 },
                 {
                     "Effect": "Allow",
