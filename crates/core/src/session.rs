@@ -153,6 +153,18 @@ pub trait AssumeRole: Send + Sync {
     ) -> Result<Session, AssumeError>;
 }
 
+#[async_trait]
+impl<T: AssumeRole + ?Sized> AssumeRole for Arc<T> {
+    async fn assume_role(
+        &self,
+        role: &TrustedRole,
+        purpose: Purpose,
+        name: &SessionName,
+    ) -> Result<Session, AssumeError> {
+        (**self).assume_role(role, purpose, name).await
+    }
+}
+
 /// Asks whether a role would open, for the verifier only: nothing is done with what opens.
 #[async_trait]
 pub trait ProbeRole: Send + Sync {
