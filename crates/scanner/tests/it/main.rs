@@ -1,0 +1,10 @@
+//! The scanner over fakes of everything outside, without a network, a runtime's threads or real time.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+mod clock;
+mod scan;
+mod shelf;
+mod threads;
