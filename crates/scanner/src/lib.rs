@@ -1,15 +1,24 @@
 #![doc = include_str!("../README.md")]
 
+mod context;
 mod deadline;
+mod error;
+mod handler;
 mod images;
 mod layer;
+mod outcome;
+mod place;
 mod progress;
 mod refusal;
 pub mod report;
 mod scan;
 
+pub use context::{Context, Outside, ScannerSettings};
 pub use deadline::Deadline;
+pub use error::Failure;
+pub use handler::{handle, look};
 pub use layer::{BlockingThreads, CatalogLayers, Inline, LayerCache, MemoryLayers, Watch};
+pub use outcome::{Dropped, Outcome};
 pub use progress::{Progress, Quiet};
 pub use refusal::Refusal;
 pub use report::Report;

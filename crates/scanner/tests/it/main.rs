@@ -5,6 +5,10 @@
 )]
 
 mod clock;
+mod crash;
+mod handler;
+mod place;
 mod scan;
 mod shelf;
 mod threads;
+mod world;
