@@ -8,8 +8,17 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_cloudformation::types::{Capability, Parameter, StackEvent, StackStatus};
-use aws_sdk_s3::{error::SdkError, operation::create_bucket::CreateBucketError, primitives::ByteStream};
+use aws_sdk_cloudformation::{
+    error::ProvideErrorMetadata as _,
+    types::{Capability, Parameter, StackEvent, StackStatus},
+};
+use aws_sdk_s3::{
+    error::SdkError,
+    operation::create_bucket::CreateBucketError,
+    primitives::ByteStream,
+    types::{BucketLocationConstraint, CreateBucketConfiguration},
+};
+use portwarden_core::problem::chain;
 use tokio::time::{Instant, sleep};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -18,9 +27,6 @@ use crate::{
     error::LocalError,
     template::{S3Object, Template},
 };
-
-/// Holds functions' code and templates, as the bucket of `aws cloudformation package` does.
-const ARTIFACTS: &str = "portwarden-local-artifacts";
 
 /// A stack of 60 resources takes about 3 s; a busy machine gets more.
 const STACK_PATIENCE: Duration = Duration::from_mins(2);
@@ -101,7 +107,7 @@ pub async fn create_stack(
         .await
         .map_err(|error| LocalError::StackFailed {
             stack: name.to_owned(),
-            reason: error.into_service_error().to_string(),
+            reason: error.message().map_or_else(|| chain(&error), str::to_owned),
         })?;
 
     let deadline = Instant::now() + STACK_PATIENCE;
@@ -186,25 +192,38 @@ fn parameter(key: &str, value: &str) -> Parameter {
         .build()
 }
 
+/// Uploads code or a template to the account's own bucket for both, as `aws cloudformation package` does.
 async fn upload(account: &Account, key: String, content: Vec<u8>) -> Result<S3Object, LocalError> {
     let client = account.s3();
-    if let Err(error) = client.create_bucket().bucket(ARTIFACTS).send().await
+    let bucket = format!("portwarden-local-artifacts-{}", account.id());
+    let region = account.region().as_str();
+    // The first region is the one that cannot be named.
+    let location = (region != "us-east-1").then(|| {
+        let constraint = BucketLocationConstraint::from(region);
+        CreateBucketConfiguration::builder()
+            .location_constraint(constraint)
+            .build()
+    });
+    let created = client
+        .create_bucket()
+        .bucket(&bucket)
+        .set_create_bucket_configuration(location)
+        .send()
+        .await;
+    if let Err(error) = created
         && !is_ours_already(&error)
     {
         return Err(LocalError::call("create the bucket for code", error));
     }
     client
         .put_object()
-        .bucket(ARTIFACTS)
+        .bucket(&bucket)
         .key(&key)
         .body(ByteStream::from(content))
         .send()
         .await
         .map_err(|error| LocalError::call("upload code", error))?;
-    Ok(S3Object {
-        bucket: ARTIFACTS.to_owned(),
-        key,
-    })
+    Ok(S3Object { bucket, key })
 }
 
 fn is_ours_already(error: &SdkError<CreateBucketError>) -> bool {

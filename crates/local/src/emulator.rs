@@ -1,7 +1,7 @@
 //! The AWS emulator as a child process on loopback.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -46,6 +46,8 @@ pub struct Emulator {
     group: Pid,
     port: u16,
     log: PathBuf,
+    /// Keeps others out of the directory until this is closed.
+    _lock: File,
 }
 
 impl Emulator {
@@ -57,6 +59,8 @@ impl Emulator {
                 venv: options.venv.clone(),
             });
         }
+        let port = claim_port(options.port)?;
+        let lock = lock_directory(&options.state)?;
         let temporary = options.state.join("tmp");
         let home = options.state.join("home");
         // What a run left that was ended by force.
@@ -69,7 +73,6 @@ impl Emulator {
         let errors = output
             .try_clone()
             .map_err(|source| LocalError::file(&log, source))?;
-        let port = claim_port(options.port)?;
 
         let mut process = Command::new(&python)
             .args(["-c", LAUNCHER])
@@ -110,6 +113,7 @@ impl Emulator {
             group,
             port,
             log,
+            _lock: lock,
         };
         if ended.is_some() {
             return Err(emulator.why_it_ended(&options.venv));
@@ -204,6 +208,20 @@ fn claim_port(wanted: Option<u16>) -> Result<u16, LocalError> {
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
         .map_err(|_| LocalError::PortBusy { port })
+}
+
+/// Makes the directory and takes it for this process alone; the system gives it back, however the process ends.
+fn lock_directory(state: &Path) -> Result<File, LocalError> {
+    fs::create_dir_all(state).map_err(|source| LocalError::file(state, source))?;
+    let path = state.join("lock");
+    let lock = File::create(&path).map_err(|source| LocalError::file(&path, source))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(LocalError::StateInUse {
+            state: state.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(LocalError::file(&path, source)),
+    }
 }
 
 fn remove_directory(path: &Path) -> Result<(), LocalError> {

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use portwarden_core::problem::Problem;
+
 /// Why the local cloud is not up, or why something in it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -14,6 +16,12 @@ pub enum LocalError {
     PortBusy {
         /// The port.
         port: u16,
+    },
+    /// Another local cloud has its files in the same directory.
+    #[error("another local cloud uses {}", state.display())]
+    StateInUse {
+        /// The directory.
+        state: PathBuf,
     },
     /// The emulator, or a part of it, is not installed.
     #[error("the AWS emulator is not, or not completely, installed in {}", venv.display())]
@@ -86,6 +94,25 @@ pub enum LocalError {
         /// The verdict's sentence.
         reason: String,
     },
+    /// An event did not reach Portwarden.
+    #[error("the event of account {account} was not delivered: {reason}")]
+    NotDelivered {
+        /// The account.
+        account: String,
+        /// Why.
+        reason: String,
+    },
+    /// The scanner will not scan the image.
+    #[error("image {digest} was not scanned: {}", problem.message)]
+    ImageRefused {
+        /// The image.
+        digest: String,
+        /// What the scanner says.
+        problem: Problem,
+    },
+    /// Somebody ended the run before there was a report.
+    #[error("ended before there was a report")]
+    Interrupted,
     /// No report came.
     #[error("no report of {digest} within {seconds} s")]
     ReportMissing {
@@ -124,6 +151,7 @@ impl LocalError {
                 "end that program (`ss -ltnp 'sport = :{port}'` names it), or choose another port: make run PORT={}",
                 port.checked_add(1).unwrap_or(4566)
             ),
+            Self::StateInUse { .. } => "end it with Ctrl-C in its terminal, or use it as it is".to_owned(),
             Self::EmulatorMissing { venv } => format!(
                 "run `make run` again, which installs it; if that does not help, remove {} first",
                 venv.display()
@@ -143,6 +171,11 @@ impl LocalError {
             Self::NotConnected { .. } => {
                 "read what the verifier says above, correct it, then run the command again".to_owned()
             }
+            Self::NotDelivered { .. } => {
+                "read target/local/emulator.log for what the receiver says".to_owned()
+            }
+            Self::Interrupted => "run the command again".to_owned(),
+            Self::ImageRefused { problem, .. } => problem.fix.clone(),
             Self::ReportMissing { log, .. } => format!("read what the functions say in {}", log.display()),
             Self::File { path, .. } => {
                 format!(
@@ -188,5 +221,53 @@ impl LocalError {
             log: log.to_owned(),
             last_words: last_words.trim().to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_port_names_the_next_one_to_try() {
+        let fix = |port| LocalError::PortBusy { port }.fix();
+        assert!(
+            fix(4566).ends_with("choose another port: make run PORT=4567"),
+            "{}",
+            fix(4566)
+        );
+        assert!(fix(u16::MAX).ends_with("make run PORT=4566"), "{}", fix(u16::MAX));
+    }
+
+    #[test]
+    fn the_last_words_of_the_emulator_are_told() {
+        let log = std::env::temp_dir().join(format!("portwarden-last-words-{}", std::process::id()));
+        for (text, words) in [("one\n  two \n\n", "two"), ("", "it said nothing")] {
+            std::fs::write(&log, text).unwrap();
+            let error = LocalError::emulator_ended(&log);
+            assert_eq!(
+                error.to_string(),
+                format!("the AWS emulator ended unexpectedly: {words}")
+            );
+            assert_eq!(
+                error.fix(),
+                format!("read {}, then run the command again", log.display())
+            );
+        }
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_refused_image_is_told_in_the_words_of_the_scanner() {
+        let problem = Problem::new("image_too_deep", "the index names itself", "push an image");
+        let error = LocalError::ImageRefused {
+            digest: "sha256:aa".to_owned(),
+            problem,
+        };
+        assert_eq!(
+            error.to_string(),
+            "image sha256:aa was not scanned: the index names itself"
+        );
+        assert_eq!(error.fix(), "push an image");
     }
 }

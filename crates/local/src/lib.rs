@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod cloud;
 pub mod deploy;
 pub mod destination;
 mod emulator;
@@ -12,6 +13,7 @@ mod tenant;
 pub mod watch;
 
 pub use account::Account;
+pub use cloud::{LocalCloud, LocalOptions, ScannedImage, TenantPlan};
 pub use emulator::{Emulator, EmulatorOptions};
 pub use error::LocalError;
 pub use registry::RegistryAddress;

@@ -18,7 +18,7 @@ use portwarden_registry::{
 use portwarden_testkit::{image::write_oci_layout, sample};
 use reqwest::{Response, Url};
 
-use crate::error::LocalError;
+use crate::{account::Account, error::LocalError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -179,6 +179,22 @@ fn is_loopback(registry: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
         || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+/// Creates a repository unless it is there.
+pub async fn create_repository(account: &Account, repository: &RepositoryName) -> Result<(), LocalError> {
+    let created = account
+        .ecr()
+        .create_repository()
+        .repository_name(repository.as_str())
+        .send()
+        .await;
+    match created.map_err(aws_sdk_ecr::error::SdkError::into_service_error) {
+        Err(error) if !error.is_repository_already_exists_exception() => {
+            Err(LocalError::call("create a repository", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Copies the image `version` of `source` to `repository` and `tag` of the registry at `registry`, `host:port`.

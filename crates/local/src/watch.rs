@@ -6,19 +6,110 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use portwarden_core::random::Randomness;
+use portwarden_aws::SystemClock;
+use portwarden_core::{
+    clock::Clock as _,
+    problem::chain,
+    random::{OsRandomness, Randomness},
+};
 use portwarden_testkit::events::ImageEvent;
 use serde_json::Value;
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep},
+};
 
-use crate::{account::Account, error::LocalError};
+use crate::{account::Account, destination::Delivery, error::LocalError, tenant::Tenant};
 
 /// How often registries are compared: seldom enough to be no load, often enough to go unnoticed.
 pub const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Watches the registries of tenants, and delivers what happens there, until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    deliveries: mpsc::UnboundedReceiver<Delivered>,
+    task: JoinHandle<()>,
+}
+
+/// An event that was delivered, or was not.
+#[derive(Debug)]
+pub struct Delivered {
+    /// Whose registry it was.
+    pub tenant: Arc<Tenant>,
+    /// What happened.
+    pub action: ImageAction,
+    /// When it was seen.
+    pub seen_at: Instant,
+    /// What became of the event.
+    pub delivery: Result<Delivery, LocalError>,
+}
+
+impl Watch {
+    /// Takes what the registries hold now as known.
+    pub async fn start(tenants: &[Arc<Tenant>]) -> Result<Self, LocalError> {
+        let mut known = Vec::new();
+        for tenant in tenants {
+            known.push((Arc::clone(tenant), Contents::read(&tenant.account).await?));
+        }
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        Ok(Self {
+            deliveries,
+            task: tokio::spawn(follow(known, sender)),
+        })
+    }
+
+    /// Waits for the next event's fate; `None` if the watch has ended.
+    pub async fn next(&mut self) -> Option<Delivered> {
+        self.deliveries.recv().await
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(mut known: Vec<(Arc<Tenant>, Contents)>, sender: mpsc::UnboundedSender<Delivered>) {
+    // Retries of one event hold up no other.
+    let mut deliveries = JoinSet::new();
+    loop {
+        sleep(INTERVAL).await;
+        for (tenant, contents) in &mut known {
+            let now = match Contents::read(&tenant.account).await {
+                Ok(now) => now,
+                Err(error) => {
+                    tracing::warn!(account.id = %tenant.account.id(), error = chain(&error), "registry cannot be read");
+                    continue;
+                }
+            };
+            for action in contents.changes(&now) {
+                let seen_at = Instant::now();
+                let event = action.event(&tenant.account, SystemClock.now(), &OsRandomness);
+                let (tenant, sender) = (Arc::clone(tenant), sender.clone());
+                deliveries.spawn(async move {
+                    let delivery = tenant.deliver(&event).await;
+                    // Nobody listens any more when everything ends.
+                    let _ = sender.send(Delivered {
+                        tenant,
+                        action,
+                        seen_at,
+                        delivery,
+                    });
+                });
+            }
+            *contents = now;
+        }
+        while deliveries.try_join_next().is_some() {}
+    }
+}
 
 /// What one registry holds: its images, each with its tags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -181,8 +272,6 @@ fn uuid(randomness: &dyn Randomness) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portwarden_core::random::OsRandomness;
-
     use super::*;
 
     /// `repository digest tag,tag`, one image a line.

@@ -74,6 +74,22 @@ async fn a_port_in_use_is_named_with_another_one() {
 }
 
 #[tokio::test]
+async fn a_second_cloud_in_the_same_directory_leaves_the_first_alone() {
+    let options = options("shared", None);
+    let first = Emulator::start(&options).await.unwrap();
+    let mark = options.state.join("tmp/mark");
+    fs::write(&mark, "").unwrap();
+    let error = Emulator::start(&options).await.unwrap_err();
+    assert!(
+        matches!(&error, LocalError::StateInUse { state } if *state == options.state),
+        "{error:?}"
+    );
+    assert!(mark.exists() && fs::metadata(first.log()).unwrap().len() > 0);
+    first.stop().await;
+    Emulator::start(&options).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_environment_without_the_emulator_is_named() {
     let venv = state().join("half-made/venv");
     let _ = fs::remove_dir_all(&venv);

@@ -1,0 +1,488 @@
+//! The local cloud as one value: an emulator, Portwarden in it, and accounts that are connected to it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::try_join_all;
+use portwarden_aws::{Aws, Bucket, DynamoStore, SystemClock, VerifyQueue};
+use portwarden_catalog::CATALOG_VERSION;
+use portwarden_core::{
+    arn::RoleArn,
+    clock::Clock as _,
+    endpoint::{Password, Username},
+    id::{AccountId, IntegrationId, Region, RequestId, TenantId},
+    image::{Images, ScanResult},
+    integration::{Connection, Integrations, NewRegion, Trust},
+    object::{Document, ReadObject as _},
+    random::OsRandomness,
+    scope::{OperatorScope, TenantScope},
+    store::Store,
+    tenant::Tenants,
+    work::{QueueVerify as _, VerifyReason, VerifyRequest},
+};
+use portwarden_oci::{Digest, RepositoryName, Tag};
+use portwarden_scanner::Report;
+use reqwest::Url;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    account::Account,
+    deploy::{self, Stack},
+    destination::{BasicAuth, Delivery},
+    emulator::{Emulator, EmulatorOptions},
+    error::LocalError,
+    push::{self, ImageChoice, Pushed},
+    registry::RegistryAddress,
+    template::Template,
+    tenant::{self, StackParameters, Tenant},
+    watch::{Action, ImageAction},
+};
+
+/// What a local cloud is made from and where its files go.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// The template to deploy.
+    pub template: PathBuf,
+    /// The directory of the functions' programs.
+    pub programs: PathBuf,
+    /// The emulator's Python environment.
+    pub venv: PathBuf,
+    /// The directory of logs, temporary files and results.
+    pub state: PathBuf,
+    /// The emulator's port on 127.0.0.1, or any free one.
+    pub port: Option<u16>,
+    /// The accounts to connect.
+    pub tenants: Vec<TenantPlan>,
+}
+
+/// An account to connect.
+#[derive(Debug, Clone)]
+pub struct TenantPlan {
+    /// What people call the tenant.
+    pub name: String,
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+}
+
+/// Portwarden in an emulator; everything ends when this is dropped.
+#[derive(Debug)]
+pub struct LocalCloud {
+    emulator: Emulator,
+    operator: Account,
+    stack: Stack,
+    tenants: Vec<Arc<Tenant>>,
+    state: PathBuf,
+}
+
+/// What the scanner made of an image.
+#[derive(Debug, Clone)]
+pub struct ScannedImage {
+    /// The report.
+    pub report: Report,
+    /// The report as it lies in the bucket.
+    pub report_json: Vec<u8>,
+    /// The SBOM as it lies in the bucket, `CycloneDX` JSON.
+    pub sbom_json: Vec<u8>,
+}
+
+/// Returns the operator's account in every local cloud.
+fn operator_account() -> AccountId {
+    "100000000001".parse().expect("a constant account is valid")
+}
+
+/// Returns the operator's region in every local cloud.
+fn operator_region() -> Region {
+    "us-east-1".parse().expect("a constant region is valid")
+}
+
+impl TenantPlan {
+    fn constant(name: &str, account: &str, region: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            account: account.parse().expect("a constant account is valid"),
+            region: region.parse().expect("a constant region is valid"),
+        }
+    }
+}
+
+/// The name of Portwarden's stack.
+const STACK: &str = "portwarden";
+
+/// The user name that tenants' stacks send events with.
+const USERNAME: &str = "portwarden";
+
+/// A verification takes about a second; the verifier is patient with new roles.
+const VERIFY_PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long a scan may take before it is said to be missing.
+const REPORT_PATIENCE: Duration = Duration::from_mins(10);
+
+/// How often the table is asked whether something is done.
+const POLL: Duration = Duration::from_millis(50);
+
+impl LocalOptions {
+    /// Uses a checkout of the repository as `make` leaves it, and the two accounts of `make run`.
+    pub fn in_checkout(root: &Path, programs: &Path) -> Self {
+        Self {
+            template: root.join("template.yaml"),
+            programs: programs.to_owned(),
+            venv: root.join(".venv"),
+            state: root.join("target/local"),
+            port: None,
+            tenants: vec![
+                TenantPlan::constant("Harbour Goods", "200000000002", "us-east-1"),
+                TenantPlan::constant("Lighthouse Bank", "300000000003", "eu-west-1"),
+            ],
+        }
+    }
+
+    /// Starts the emulator alone.
+    pub async fn start_emulator(&self) -> Result<Emulator, LocalError> {
+        Emulator::start(&EmulatorOptions {
+            venv: self.venv.clone(),
+            state: self.state.clone(),
+            port: self.port,
+            operator: operator_account(),
+            region: operator_region(),
+        })
+        .await
+    }
+}
+
+impl LocalCloud {
+    /// Starts an emulator, deploys Portwarden to it and connects the accounts.
+    pub async fn start(options: &LocalOptions) -> Result<Self, LocalError> {
+        let emulator = options.start_emulator().await?;
+        let mut cloud = Self::deploy(emulator, options).await?;
+        cloud.connect(&options.tenants).await?;
+        Ok(cloud)
+    }
+
+    /// Deploys Portwarden to an emulator.
+    pub async fn deploy(emulator: Emulator, options: &LocalOptions) -> Result<Self, LocalError> {
+        let operator = emulator.account(&operator_account(), &operator_region());
+        let path = &options.template;
+        let text = std::fs::read_to_string(path).map_err(|source| LocalError::file(path, source))?;
+        let mut template = Template::parse(&path.display().to_string(), &text)?;
+        deploy::upload_functions(&operator, &mut template, &options.programs).await?;
+        let parameters = BTreeMap::from([
+            ("Architecture", deploy::architecture()),
+            ("InsecureEmulatorEndpoint", operator.endpoint()),
+        ]);
+        let stack = deploy::create_stack(&operator, STACK, &template, &parameters).await?;
+        Ok(Self {
+            emulator,
+            operator,
+            stack,
+            tenants: Vec::new(),
+            state: options.state.clone(),
+        })
+    }
+
+    /// Connects accounts, all at once.
+    pub async fn connect(&mut self, plans: &[TenantPlan]) -> Result<(), LocalError> {
+        let tenants = try_join_all(plans.iter().map(|plan| self.connect_one(plan))).await?;
+        self.tenants.extend(tenants.into_iter().map(Arc::new));
+        Ok(())
+    }
+
+    /// Returns the base URL of Portwarden's HTTP API.
+    pub fn api(&self) -> Result<String, LocalError> {
+        let id = self.stack.output("ApiId")?;
+        // By path: names below `localhost` resolve on some machines only.
+        Ok(format!(
+            "{}/_aws/execute-api/{id}/$default",
+            self.emulator.endpoint()
+        ))
+    }
+
+    /// Returns the base URL of the AWS APIs.
+    pub fn emulator_endpoint(&self) -> String {
+        self.emulator.endpoint()
+    }
+
+    /// Returns the log of the emulator and the functions.
+    pub fn log(&self) -> &Path {
+        self.emulator.log()
+    }
+
+    /// Returns the account that Portwarden runs in.
+    pub fn operator(&self) -> &Account {
+        &self.operator
+    }
+
+    /// Returns Portwarden's stack.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// Returns the connected accounts, in the order in which they were connected.
+    pub fn tenants(&self) -> &[Arc<Tenant>] {
+        &self.tenants
+    }
+
+    /// Returns one of the connected accounts, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    pub fn tenant(&self, index: usize) -> &Arc<Tenant> {
+        &self.tenants[index]
+    }
+
+    /// Opens Portwarden's table with the operator's rights.
+    pub fn store(&self) -> Result<Arc<dyn Store>, LocalError> {
+        let table = self.stack.output("TableName")?.to_owned();
+        Ok(Arc::new(DynamoStore::new(&self.aws()?, table)))
+    }
+
+    /// Pushes an image to a tenant's registry; the repository is created if it is missing.
+    ///
+    /// No event follows: see [`LocalCloud::event`] and [`crate::watch`].
+    pub async fn push(
+        &self,
+        tenant: &Tenant,
+        image: &ImageChoice,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Pushed, LocalError> {
+        let (source, version) = image.open(&self.state).await?;
+        push::create_repository(&tenant.account, repository).await?;
+        push::push(&*source, &version, &tenant.registry.name(), repository, tag)
+            .await
+            .map_err(|source| LocalError::Image {
+                image: image.to_string(),
+                source,
+            })
+    }
+
+    /// Writes the event that ECR would emit for a pushed image.
+    pub fn event(&self, tenant: &Tenant, action: Action, image: &Pushed) -> Value {
+        let action = ImageAction {
+            action,
+            repository: image.repository.to_string(),
+            digest: image.digest.to_string(),
+            tag: Some(image.tag.to_string()),
+        };
+        action.event(&tenant.account, SystemClock.now(), &OsRandomness)
+    }
+
+    /// Delivers an event as the tenant's API destination does.
+    pub async fn deliver(&self, tenant: &Tenant, event: &Value) -> Result<Delivery, LocalError> {
+        tenant.deliver(event).await
+    }
+
+    /// Waits for the report of a tenant's image.
+    pub async fn report(&self, tenant: &TenantId, digest: &Digest) -> Result<ScannedImage, LocalError> {
+        let scope = OperatorScope::of_this_process().tenant(tenant.clone());
+        let images = Images::new(self.store()?);
+        let deadline = Instant::now() + REPORT_PATIENCE;
+        while Instant::now() < deadline {
+            let scan = images
+                .scan(&scope, digest, CATALOG_VERSION)
+                .await
+                .map_err(|error| LocalError::call("ask whether a scan is done", error))?;
+            match scan.map(|scan| scan.result) {
+                Some(ScanResult::Reported { .. }) => return self.read_report(&scope, digest).await,
+                Some(ScanResult::Refused { problem }) => {
+                    return Err(LocalError::ImageRefused {
+                        digest: digest.to_string(),
+                        problem,
+                    });
+                }
+                None => sleep(POLL).await,
+            }
+        }
+        Err(LocalError::ReportMissing {
+            digest: digest.to_string(),
+            seconds: REPORT_PATIENCE.as_secs(),
+            log: self.log().to_owned(),
+        })
+    }
+
+    /// Ends everything and waits until it is gone.
+    pub async fn shutdown(self) {
+        self.emulator.stop().await;
+    }
+
+    async fn read_report(&self, scope: &TenantScope, digest: &Digest) -> Result<ScannedImage, LocalError> {
+        let report_json = self.read_document(scope, digest, Document::Report).await?;
+        Ok(ScannedImage {
+            report: serde_json::from_slice(&report_json)
+                .map_err(|error| LocalError::call("read a report", error))?,
+            sbom_json: self.read_document(scope, digest, Document::CycloneDx).await?,
+            report_json,
+        })
+    }
+
+    async fn read_document(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        document: Document,
+    ) -> Result<Vec<u8>, LocalError> {
+        let bucket = Bucket::new(&self.aws()?, self.stack.output("ReportBucketName")?.to_owned());
+        let key = scope.image_object(digest, CATALOG_VERSION, document);
+        let content = bucket.read_object(&key).await;
+        content
+            .map_err(|error| LocalError::call("read a report", error))?
+            .ok_or_else(|| LocalError::call("read a report", format!("there is no object {key}")))
+    }
+
+    /// Connects one account, in the order in which people do: credentials first, then the stack, then the role's ARN.
+    async fn connect_one(&self, plan: &TenantPlan) -> Result<Tenant, LocalError> {
+        let account = self.emulator.account(&plan.account, &plan.region);
+        let password = Password::generate(&OsRandomness);
+        let auth = BasicAuth {
+            username: USERNAME.to_owned(),
+            password: password.secret().clone(),
+        };
+        let (id, connection) = self.register(plan, password).await?;
+        let integration = connection.integration.id;
+        let external_id = connection.integration.external_id;
+
+        let connector: RoleArn = self
+            .stack
+            .output("ConnectorRoleArn")?
+            .parse()
+            .map_err(|error| LocalError::call("read the connector role's ARN", error))?;
+        let parameters = StackParameters {
+            url: self.public_events_url(&integration)?,
+            auth: auth.clone(),
+            external_id: external_id.clone(),
+        };
+        let stack = tenant::create_stack(&account, &connector, &parameters).await?;
+        let role: RoleArn = stack
+            .output("AssumeRoleArn")?
+            .parse()
+            .map_err(|error| LocalError::call("read the role's ARN", error))?;
+
+        self.verify(&id, &integration, plan, &role).await?;
+        let events_url: Url = format!("{}/v1/events/{integration}", self.api()?)
+            .parse()
+            .map_err(|error| LocalError::call("write the event endpoint's URL", error))?;
+        Ok(Tenant {
+            id,
+            external_id,
+            role,
+            registry: RegistryAddress::open(&account).await?,
+            destination: Tenant::destination(events_url.clone(), auth.clone())?,
+            integration,
+            account,
+            events_url,
+            auth,
+            stack,
+        })
+    }
+
+    /// Returns the endpoint's URL as it is on AWS, since the tenants' template takes no other.
+    fn public_events_url(&self, integration: &IntegrationId) -> Result<String, LocalError> {
+        let (api, region) = (self.stack.output("ApiId")?, self.operator.region());
+        Ok(format!(
+            "https://{api}.execute-api.{region}.amazonaws.com/v1/events/{integration}"
+        ))
+    }
+
+    /// Makes the tenant and its integration, as the operator does.
+    async fn register(
+        &self,
+        plan: &TenantPlan,
+        password: Password,
+    ) -> Result<(TenantId, Connection), LocalError> {
+        let operator = OperatorScope::of_this_process();
+        let now = SystemClock.now();
+        let tenant = Tenants::new(self.store()?)
+            .create(operator, &plan.name, now, &OsRandomness)
+            .await
+            .map_err(|error| LocalError::call("make a tenant", error))?;
+        let region = NewRegion {
+            region: plan.region.clone(),
+            username: Username::parse(USERNAME)
+                .map_err(|error| LocalError::call("choose a user name", error))?,
+            password,
+        };
+        let connection = Integrations::new(self.store()?)
+            .create(
+                &operator.tenant(tenant.id.clone()),
+                &plan.name,
+                &[region],
+                now,
+                &OsRandomness,
+            )
+            .await
+            .map_err(|error| LocalError::call("make an integration", error))?;
+        Ok((tenant.id, connection))
+    }
+
+    /// Names the role and waits until the verifier has proven it.
+    async fn verify(
+        &self,
+        tenant: &TenantId,
+        integration: &IntegrationId,
+        plan: &TenantPlan,
+        role: &RoleArn,
+    ) -> Result<(), LocalError> {
+        let integrations = Integrations::new(self.store()?);
+        let scope = OperatorScope::of_this_process().tenant(tenant.clone());
+        integrations
+            .claim_role(&scope, integration, &plan.region, role)
+            .await
+            .map_err(|error| LocalError::call("name a role", error))?;
+        VerifyQueue::new(&self.aws()?, self.stack.output("VerifyQueueUrl")?.to_owned())
+            .queue_verify(&VerifyRequest {
+                tenant: tenant.clone(),
+                integration: integration.clone(),
+                region: plan.region.clone(),
+                role: None,
+                reason: VerifyReason::Asked,
+                request: RequestId::generate(&OsRandomness),
+            })
+            .await
+            .map_err(|error| LocalError::call("ask for a verification", error))?;
+
+        let not_connected = |reason: String| LocalError::NotConnected {
+            account: plan.account.to_string(),
+            reason,
+        };
+        let deadline = Instant::now() + VERIFY_PATIENCE;
+        while Instant::now() < deadline {
+            let connection = integrations
+                .find(&scope, integration)
+                .await
+                .map_err(|error| LocalError::call("look at a connection", error))?;
+            let region = connection
+                .as_ref()
+                .and_then(|connection| connection.regions.get(&plan.region));
+            match region.map(|region| &region.trust) {
+                Some(Trust::Proven { .. }) => return Ok(()),
+                Some(Trust::Refused { .. }) => {
+                    let problem = region.and_then(|region| region.verdict.as_ref()?.first_problem());
+                    let reason = problem.map_or("the verifier gave no reason", |problem| &problem.message);
+                    return Err(not_connected(reason.to_owned()));
+                }
+                Some(Trust::Unnamed | Trust::Claimed { .. }) | None => sleep(POLL).await,
+            }
+        }
+        let log = self.log().display();
+        Err(not_connected(format!(
+            "the verifier has not answered within {} s; its log is in {log}",
+            VERIFY_PATIENCE.as_secs()
+        )))
+    }
+
+    fn aws(&self) -> Result<Aws, LocalError> {
+        let emulator = self
+            .operator
+            .endpoint()
+            .parse()
+            .map_err(|error| LocalError::call("read the emulator's URL", error))?;
+        Ok(Aws::over(self.operator.sdk_config(), Some(emulator)))
+    }
+}
