@@ -8,6 +8,7 @@ mod emulator;
 mod error;
 pub mod push;
 mod registry;
+pub mod run;
 pub mod template;
 mod tenant;
 pub mod watch;

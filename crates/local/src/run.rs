@@ -1,0 +1,299 @@
+//! The story of `make run`: from nothing to a report, told step by step.
+
+mod stack_file;
+mod tell;
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use portwarden_oci::Digest;
+use serde::Serialize;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+
+use crate::{
+    cloud::{LocalCloud, LocalOptions, ScannedImage},
+    destination::Delivery,
+    error::LocalError,
+    push::{ImageChoice, Pushed},
+    tenant::Tenant,
+    watch::{Action, Delivered, Watch},
+};
+
+pub use stack_file::{StackFile, TenantEntry};
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The cloud.
+    pub cloud: LocalOptions,
+    /// The image to push.
+    pub image: ImageChoice,
+    /// Whether to end after the report.
+    pub once: bool,
+}
+
+/// The last line of a run that ends after the report.
+#[derive(Debug, Serialize)]
+struct Outcome<'a> {
+    /// How many accounts are connected.
+    connected: usize,
+    account: &'a str,
+    region: &'a str,
+    repository: &'a str,
+    tag: &'a str,
+    digest: Digest,
+    packages: usize,
+    push_to_report_ms: u64,
+    report: &'a Path,
+    sbom: &'a Path,
+}
+
+/// Runs the local cloud: until the report with `once`, else until Ctrl-C or SIGTERM.
+///
+/// Progress goes to `progress`, results to `output`; nothing is left running, however it ends.
+pub async fn run(
+    options: &RunOptions,
+    output: &mut (dyn Write + Send),
+    progress: &mut (dyn Write + Send),
+) -> Result<(), LocalError> {
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    tokio::select! {
+        told = tell_story(options, output, progress) => told,
+        _ = interrupt.recv() => interrupted(options),
+        _ = terminate.recv() => interrupted(options),
+    }
+}
+
+/// To be ended is how a cloud that stays up ends, but a run that should give a report has not given it.
+fn interrupted(options: &RunOptions) -> Result<(), LocalError> {
+    if options.once {
+        Err(LocalError::Interrupted)
+    } else {
+        Ok(())
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, LocalError> {
+    signal(kind).map_err(|source| LocalError::call("listen for signals", source))
+}
+
+async fn tell_story(
+    options: &RunOptions,
+    output: &mut (dyn Write + Send),
+    progress: &mut (dyn Write + Send),
+) -> Result<(), LocalError> {
+    let state = &options.cloud.state;
+    let start = Instant::now();
+    let mut step = |text: String| {
+        told(writeln!(
+            progress,
+            "[{:5.1} s] {text}",
+            start.elapsed().as_secs_f64()
+        ))
+    };
+
+    step("starting the AWS emulator".to_owned())?;
+    let emulator = options.cloud.start_emulator().await?;
+    // Of a run that was ended by force.
+    let _ = std::fs::remove_file(StackFile::path(state));
+    step(format!(
+        "deploying {} to {}",
+        options.cloud.template.display(),
+        emulator.endpoint()
+    ))?;
+    let mut cloud = LocalCloud::deploy(emulator, &options.cloud).await?;
+    for plan in &options.cloud.tenants {
+        step(format!(
+            "connecting account {} in {} ({})",
+            plan.account, plan.region, plan.name
+        ))?;
+    }
+    cloud.connect(&options.cloud.tenants).await?;
+    let mut watch = Watch::start(cloud.tenants()).await?;
+    let _stack_file = StackFile::of(&cloud)?.write(state)?;
+
+    let Some(tenant) = cloud.tenants().first().map(Arc::clone) else {
+        return Ok(());
+    };
+    let (repository, tag) = options.image.destination();
+    step(format!(
+        "pushing {} to {}/{repository}:{tag}",
+        options.image,
+        tenant.account.registry()
+    ))?;
+    let pushed = cloud.push(&tenant, &options.image, &repository, &tag).await?;
+    let pushed_at = Instant::now();
+
+    let scanned = {
+        let report = cloud.report(&tenant.id, &pushed.digest);
+        tokio::pin!(report);
+        loop {
+            tokio::select! {
+                scanned = &mut report => break scanned?,
+                Some(delivered) = watch.next() => step(delivered_line(&delivered)?)?,
+            }
+        }
+    };
+    let elapsed = pushed_at.elapsed();
+    let files = ResultFiles::write(state, &scanned)?;
+    told(tell::report(
+        output,
+        &tenant,
+        &scanned,
+        elapsed,
+        &files.report,
+        &files.sbom,
+    ))?;
+    if options.once {
+        let outcome = outcome(&cloud, &tenant, &pushed, &scanned, elapsed.as_millis(), &files);
+        told(serde_json::to_writer(&mut *output, &outcome).map_err(io::Error::from))?;
+        told(writeln!(output))?;
+        told(output.flush())?;
+        cloud.shutdown().await;
+        return Ok(());
+    }
+    told(tell::how_to_go_on(output, &cloud, &StackFile::path(state)))?;
+    stay_up(&cloud, &mut watch, output, state).await
+}
+
+/// Tells of every image that somebody pushes from now on.
+async fn stay_up(
+    cloud: &LocalCloud,
+    watch: &mut Watch,
+    output: &mut (dyn Write + Send),
+    state: &Path,
+) -> Result<(), LocalError> {
+    // One image's fate holds up no other's.
+    let mut reports = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(delivered) = watch.next() => {
+                match delivered_line(&delivered) {
+                    Ok(line) => told(writeln!(output, "{line}"))?,
+                    Err(error) => {
+                        told(writeln!(output, "{error}. Fix: {}", error.fix()))?;
+                        continue;
+                    }
+                }
+                if delivered.action.action == Action::Push {
+                    reports.push(report_of(cloud, delivered));
+                }
+            }
+            Some((tenant, scanned, elapsed)) = reports.next() => match scanned {
+                Ok(scanned) => {
+                    let files = ResultFiles::write(state, &scanned)?;
+                    told(tell::report(output, &tenant, &scanned, elapsed, &files.report, &files.sbom))?;
+                }
+                Err(error) => told(writeln!(output, "{error}. Fix: {}", error.fix()))?,
+            },
+            else => return Ok(()),
+        }
+    }
+}
+
+/// Waits for the report of an image whose event was delivered, and measures from when it was seen.
+async fn report_of(
+    cloud: &LocalCloud,
+    delivered: Delivered,
+) -> (Arc<Tenant>, Result<ScannedImage, LocalError>, Duration) {
+    let scanned = match delivered.action.digest.parse() {
+        Ok(digest) => cloud.report(&delivered.tenant.id, &digest).await,
+        Err(error) => Err(LocalError::call("read a digest", error)),
+    };
+    (delivered.tenant, scanned, delivered.seen_at.elapsed())
+}
+
+/// Says what became of an event; a dead letter of the first image is the end of the story.
+fn delivered_line(delivered: &Delivered) -> Result<String, LocalError> {
+    let image = &delivered.action;
+    let name = format!(
+        "{}{}",
+        image.repository,
+        image
+            .tag
+            .as_deref()
+            .map(|tag| format!(":{tag}"))
+            .unwrap_or_default()
+    );
+    let account = delivered.tenant.account.id();
+    match &delivered.delivery {
+        Ok(Delivery::Delivered { status, attempts }) => {
+            let again = if *attempts > 1 {
+                format!(" at attempt {attempts}")
+            } else {
+                String::new()
+            };
+            Ok(format!(
+                "event of account {account}: {:?} {name}, answered {}{again}",
+                image.action,
+                status.as_u16()
+            ))
+        }
+        Ok(Delivery::DeadLetter { cause, .. }) => Err(LocalError::NotDelivered {
+            account: account.to_string(),
+            reason: cause.to_string(),
+        }),
+        Err(error) => Err(LocalError::NotDelivered {
+            account: account.to_string(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn outcome<'a>(
+    cloud: &LocalCloud,
+    tenant: &'a Tenant,
+    pushed: &'a Pushed,
+    scanned: &ScannedImage,
+    elapsed_ms: u128,
+    files: &'a ResultFiles,
+) -> Outcome<'a> {
+    Outcome {
+        connected: cloud.tenants().len(),
+        account: tenant.account.id().as_str(),
+        region: tenant.account.region().as_str(),
+        repository: pushed.repository.as_str(),
+        tag: pushed.tag.as_str(),
+        digest: pushed.digest,
+        packages: scanned.report.package_count,
+        push_to_report_ms: u64::try_from(elapsed_ms).unwrap_or(u64::MAX),
+        report: &files.report,
+        sbom: &files.sbom,
+    }
+}
+
+/// Where a report lies for people and scripts.
+struct ResultFiles {
+    report: PathBuf,
+    sbom: PathBuf,
+}
+
+impl ResultFiles {
+    fn write(state: &Path, scanned: &ScannedImage) -> Result<Self, LocalError> {
+        let state = std::path::absolute(state).map_err(|source| LocalError::file(state, source))?;
+        let directory = state.join("reports").join(scanned.report.image.digest.hex());
+        std::fs::create_dir_all(&directory).map_err(|source| LocalError::file(&directory, source))?;
+        let write = |name: &str, content: &[u8]| {
+            let path = directory.join(name);
+            std::fs::write(&path, content).map_err(|source| LocalError::file(&path, source))?;
+            Ok(path)
+        };
+        Ok(Self {
+            report: write("report.json", &scanned.report_json)?,
+            sbom: write("sbom.cdx.json", &scanned.sbom_json)?,
+        })
+    }
+}
+
+fn told(written: io::Result<()>) -> Result<(), LocalError> {
+    written.map_err(|source| LocalError::call("write to the terminal", source))
+}
