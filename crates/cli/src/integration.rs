@@ -1,0 +1,116 @@
+mod create;
+mod verify;
+mod view;
+
+use clap::{Args, Subcommand};
+use portwarden_core::{
+    id::{IntegrationId, TenantId},
+    integration::{Connection, Integrations},
+    scope::TenantScope,
+};
+
+use self::{create::CreateArgs, verify::VerifyArgs};
+use crate::{
+    failure::{Ending, Failure},
+    output::Output,
+    stack::{Stack, StackChoice},
+    tenant,
+};
+
+pub(crate) use view::{IntegrationView, list};
+
+/// Connects AWS accounts of tenants: makes, lists, shows and tests their integrations.
+#[derive(Debug, Args)]
+pub(crate) struct IntegrationArgs {
+    #[command(subcommand)]
+    command: IntegrationCommand,
+    #[command(flatten)]
+    stack: StackChoice,
+    /// Prints JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum IntegrationCommand {
+    /// Makes an integration and prints, once, what the tenant's stack needs
+    Create(CreateArgs),
+    /// Lists a tenant's integrations
+    List {
+        /// Whose integrations
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// Shows an integration, and what the last test of each region found
+    Show(Named),
+    /// Tests the connection of a region, and says what was found and how to mend it
+    Verify(VerifyArgs),
+}
+
+/// Names an integration.
+#[derive(Debug, Args)]
+struct Named {
+    /// The integration's id
+    #[arg(value_name = "INTEGRATION")]
+    id: IntegrationId,
+    /// Whose integration it is
+    #[arg(long)]
+    tenant: TenantId,
+}
+
+impl IntegrationArgs {
+    /// Does what the subcommand says.
+    pub(crate) async fn run(self) -> Result<Ending, Failure> {
+        match self.command {
+            IntegrationCommand::Create(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::List { tenant } => {
+                let stack = self.stack.open().await?;
+                let (_, scope) = tenant::find(&stack, &tenant).await?;
+                let connections = Integrations::new(stack.store.clone()).list(&scope).await?;
+                let views: Vec<_> = connections
+                    .iter()
+                    .map(|connection| IntegrationView::new(connection, &stack.events_url))
+                    .collect();
+                write(self.json, &views, || list(&views))
+            }
+            IntegrationCommand::Show(named) => {
+                let stack = self.stack.open().await?;
+                let (connection, _) = named.find(&stack).await?;
+                let view = IntegrationView::new(&connection, &stack.events_url);
+                write(self.json, &view, || view.to_text())
+            }
+            IntegrationCommand::Verify(args) => args.run(&self.stack, self.json).await,
+        }
+    }
+}
+
+impl Named {
+    async fn find(&self, stack: &Stack) -> Result<(Connection, TenantScope), Failure> {
+        let (_, scope) = tenant::find(stack, &self.tenant).await?;
+        let connection = Integrations::new(stack.store.clone())
+            .find(&scope, &self.id)
+            .await?;
+        let connection = connection.ok_or_else(|| {
+            let message = format!("tenant {} has no integration {}", self.tenant, self.id);
+            let fix = format!(
+                "`portwarden integration list --tenant {}` lists its integrations",
+                self.tenant
+            );
+            Failure::new("integration_missing", message, fix)
+        })?;
+        Ok((connection, scope))
+    }
+}
+
+fn write<T: serde::Serialize>(
+    json: bool,
+    value: &T,
+    text: impl FnOnce() -> String,
+) -> Result<Ending, Failure> {
+    if json {
+        Output::Stdout.write_json(value)?;
+    } else {
+        Output::Stdout.write(text().as_bytes())?;
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,209 @@
+use std::fmt;
+
+use clap::Args;
+use portwarden_aws::SystemClock;
+use portwarden_core::{
+    arn::RoleArn,
+    clock::Clock as _,
+    endpoint::{CredentialError, Password, Username},
+    id::{ExternalId, IntegrationId, Region, TenantId},
+    integration::{Integrations, NewRegion},
+    random::OsRandomness,
+};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::json;
+
+use super::write;
+use crate::{
+    failure::{Ending, Failure},
+    scan::read_password,
+    stack::StackChoice,
+    tenant,
+    text::{printable, shell_word},
+};
+
+/// What an integration is made of.
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// Whose account is connected
+    #[arg(long)]
+    tenant: TenantId,
+    /// What people call the account
+    #[arg(long, value_parser = tenant::parse_name)]
+    name: String,
+    /// A region whose registry is watched; may be given several times
+    #[arg(long = "region", value_name = "REGION", required = true)]
+    regions: Vec<Region>,
+    /// The user that the stack sends events as
+    #[arg(long, value_name = "USER", value_parser = Username::parse, default_value = "portwarden")]
+    username: Username,
+    /// Reads the user's password from standard input; a generated one is better
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+/// What the tenant needs; the password is in here and nowhere else, once.
+#[derive(Serialize)]
+struct Created {
+    tenant: TenantId,
+    integration: IntegrationId,
+    regions: Vec<Region>,
+    /// The stack's parameter `Url`.
+    url: String,
+    /// The stack's parameter `Username`.
+    username: String,
+    /// The stack's parameter `Password`, if it was generated.
+    password: Option<String>,
+    /// The stack's parameter `ExternalId`.
+    external_id: ExternalId,
+    /// The role that the tenant's role trusts.
+    connector_role: RoleArn,
+    /// The options that choose the same Portwarden.
+    #[serde(skip)]
+    options: String,
+}
+
+impl CreateArgs {
+    /// Makes the integration and prints what the tenant needs.
+    pub(super) async fn run(self, choice: &StackChoice, json: bool) -> Result<Ending, Failure> {
+        let password = if self.password_stdin {
+            Password::parse(&read_password()?).map_err(|error: CredentialError| {
+                let fix = "leave --password-stdin away, and a good one is made";
+                Failure::new("password_invalid", error.to_string(), fix)
+            })?
+        } else {
+            Password::generate(&OsRandomness)
+        };
+        let mut regions = self.regions;
+        regions.sort();
+        regions.dedup();
+
+        let stack = choice.open().await?;
+        let (_, scope) = tenant::find(&stack, &self.tenant).await?;
+        let new_region = |region: &Region| NewRegion {
+            region: region.clone(),
+            username: self.username.clone(),
+            password: password.clone(),
+        };
+        let new_regions: Vec<NewRegion> = regions.iter().map(new_region).collect();
+        let integration = Integrations::new(stack.store.clone())
+            .create(&scope, &self.name, &new_regions, SystemClock.now(), &OsRandomness)
+            .await?
+            .integration;
+        let created = Created {
+            tenant: self.tenant,
+            url: format!("{}/{}", stack.events_url, integration.id),
+            integration: integration.id,
+            regions,
+            username: self.username.as_str().to_owned(),
+            password: (!self.password_stdin).then(|| password.secret().expose_secret().to_owned()),
+            external_id: integration.external_id,
+            connector_role: stack.connector,
+            options: choice.options(),
+        };
+        write(json, &created, || created.to_string())
+    }
+}
+
+/// What stands where a password stands that its owner knows.
+const OWN_PASSWORD: &str = "(the one that you gave)";
+
+impl fmt::Display for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_deref().unwrap_or(OWN_PASSWORD);
+        let parameters = [
+            ("Url", self.url.as_str()),
+            ("Username", &self.username),
+            ("Password", password),
+            ("ExternalId", self.external_id.as_str()),
+        ];
+        writeln!(
+            f,
+            "integration {} of tenant {} is made\n",
+            self.integration, self.tenant
+        )?;
+        writeln!(
+            f,
+            "Parameters of the tenant's stack; the password is shown only now:"
+        )?;
+        for (name, value) in parameters {
+            writeln!(f, "  {name:10}  {}", printable(value))?;
+        }
+        writeln!(f, "\nWith credentials of the account that is connected:")?;
+        writeln!(
+            f,
+            "  portwarden template --principal {} --output portwarden-ecr.yaml",
+            self.connector_role
+        )?;
+        let parameters: Vec<_> = parameters
+            .iter()
+            .map(|(name, value)| json!({ "ParameterKey": name, "ParameterValue": value }))
+            .collect();
+        // JSON, since the short form gives commas and quotes a meaning.
+        let parameters = serde_json::Value::from(parameters).to_string();
+        for region in &self.regions {
+            writeln!(
+                f,
+                "  aws cloudformation create-stack --region {region} --stack-name portwarden-ecr --capabilities CAPABILITY_IAM \
+                 --template-body file://portwarden-ecr.yaml --parameters {}",
+                shell_word(&parameters)
+            )?;
+        }
+        writeln!(f, "\nThen, with the stack's output AssumeRoleArn:")?;
+        for region in &self.regions {
+            writeln!(
+                f,
+                "  portwarden integration verify {} --tenant {} --region {region} --role-arn ARN{}",
+                self.integration, self.tenant, self.options
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(password: Option<&str>) -> Created {
+        Created {
+            tenant: "t-00000000000000000000000000".parse().unwrap(),
+            integration: "i-11111111111111111111111111".parse().unwrap(),
+            regions: vec!["eu-central-1".parse().unwrap(), "us-east-1".parse().unwrap()],
+            url: "https://api.example/v1/events/i-11111111111111111111111111".to_owned(),
+            username: "portwarden".to_owned(),
+            password: password.map(str::to_owned),
+            external_id: "pw-22222222222222222222222222".parse().unwrap(),
+            connector_role: "arn:aws:iam::111122223333:role/portwarden-connector"
+                .parse()
+                .unwrap(),
+            options: " --local".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_tenant_can_paste_what_it_needs() {
+        let text = created(Some("secret,with=it's")).to_string();
+        for needed in [
+            "  Password    secret,with=it's\n",
+            "portwarden template --principal arn:aws:iam::111122223333:role/portwarden-connector --output",
+            r#"{"ParameterKey":"Password","ParameterValue":"secret,with=it'\''s"}"#,
+            "create-stack --region us-east-1 --stack-name portwarden-ecr --capabilities CAPABILITY_IAM ",
+            "integration verify i-11111111111111111111111111 --tenant t-00000000000000000000000000 --region eu-central-1 \
+             --role-arn ARN --local\n",
+        ] {
+            assert!(text.contains(needed), "{needed} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_somebody_gave_is_not_shown() {
+        let text = created(None).to_string();
+        assert!(text.contains("  Password    (the one that you gave)\n"), "{text}");
+        assert_eq!(
+            serde_json::to_value(created(None)).unwrap()["password"],
+            json!(null)
+        );
+    }
+}

@@ -1,0 +1,64 @@
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use portwarden_local::{
+    LocalError, LocalOptions,
+    push::ImageChoice,
+    run::{self, RunOptions},
+};
+
+use crate::failure::{Ending, Failure};
+
+/// Starts a local cloud: Portwarden in an AWS emulator, with two tenants, an image and its report.
+///
+/// Runs in a checkout, as `make run` prepares it, until Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct LocalArgs {
+    /// Ends after the report; the last line of standard output is JSON
+    #[arg(long)]
+    once: bool,
+    /// The image to push in the place of the sample: oci:DIR[:TAG|@DIGEST] or [REGISTRY/]NAME[:TAG|@DIGEST]
+    #[arg(long)]
+    image: Option<ImageChoice>,
+    /// The emulator's port on 127.0.0.1; any free one if it is not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+}
+
+impl LocalArgs {
+    /// Runs the local cloud.
+    pub(crate) async fn run(self) -> Result<Ending, Failure> {
+        let mut cloud = LocalOptions::in_checkout(Path::new("."), &programs()?);
+        cloud.port = self.port;
+        let options = RunOptions {
+            cloud,
+            image: self.image.unwrap_or(ImageChoice::Sample),
+            once: self.once,
+        };
+        run::run(&options, &mut io::stdout(), &mut io::stderr()).await?;
+        Ok(Ending::Done)
+    }
+}
+
+/// Returns the directory of the functions' programs: cargo puts them beside this one.
+fn programs() -> Result<PathBuf, Failure> {
+    let own = env::current_exe().map_err(|error| {
+        let fix = "run the command again from a checkout: make run";
+        Failure::new(
+            "programs_missing",
+            "this program's own place cannot be found",
+            fix,
+        )
+        .because(&error)
+    })?;
+    Ok(own.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Self {
+        Self::new("local_cloud_failed", error.to_string(), error.fix()).because_of_source(&error)
+    }
+}

@@ -1,0 +1,182 @@
+mod source;
+mod table;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+    num::NonZeroUsize,
+    path::PathBuf,
+};
+
+use clap::{Args, ValueEnum};
+use portwarden_aws::SystemClock;
+use portwarden_catalog::Limits;
+use portwarden_core::problem::Problem;
+use portwarden_oci::{Platform, Version};
+use portwarden_scanner::{
+    BlockingThreads, Deadline, MemoryLayers, Report, Scan, ScanError, Scanned, report::PlatformReport,
+};
+
+pub(crate) use self::source::read_password;
+use self::source::{AccessArgs, ImageName, Source};
+use crate::{
+    failure::{Ending, Failure},
+    output::Output,
+    progress,
+    text::printable,
+};
+
+/// Scans an image of a registry or of an OCI layout, and prints its packages.
+///
+/// Layers are streamed: nothing is written to disk, and memory does not grow with the image.
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// [REGISTRY/]NAME[:TAG|@DIGEST], or oci:DIR[:TAG|@DIGEST] for an OCI layout
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Writes to FILE, whole or not at all
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Scans the image of one platform only, where there are several
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// How the result of a scan is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// The report, with every platform, layer and package
+    Json,
+    /// The SBOM of one platform, CycloneDX 1.6
+    CyclonedxJson,
+}
+
+/// How many layers are read at the same time; each takes a processor while it is inflated.
+const PARALLEL: NonZeroUsize = NonZeroUsize::new(4).expect("four is not zero");
+
+impl ScanArgs {
+    /// Scans the image and writes what was found.
+    pub(crate) async fn run(self) -> Result<Ending, Failure> {
+        let name: ImageName = self.image.parse()?;
+        let output = Output::new(self.output)?;
+        let mut source = name.open(self.access).await?;
+        if let Some(platform) = &self.platform {
+            source.choose(platform).await?;
+        }
+        let report = scan(&source).await?;
+        if let Some(platform) = &self.platform {
+            check_platform(&report, platform)?;
+        }
+        match self.format {
+            Format::Table => output.write(table::write(&report).as_bytes())?,
+            Format::Json => output.write_json(&report)?,
+            Format::CyclonedxJson => {
+                let platform = sbom_platform(&report)?;
+                let mut sbom = report.cyclonedx(platform);
+                sbom.push(b'\n');
+                output.write(&sbom)?;
+            }
+        }
+        Ok(if report.partial {
+            say("warning: packages may be missing; the report says which layers could not be read, and why");
+            Ending::Partial
+        } else {
+            Ending::Done
+        })
+    }
+}
+
+async fn scan(source: &Source) -> Result<Report, Failure> {
+    let scan = Scan {
+        source: &*source.images,
+        // Shared by the platforms of one index.
+        cache: &MemoryLayers::default(),
+        cataloguing: &BlockingThreads,
+        progress: progress::of_scan(),
+        clock: &SystemClock,
+        deadline: Deadline::never(),
+        limits: Limits::default(),
+        parallel: PARALLEL,
+    };
+    let tags = match &source.named {
+        Version::Tag(tag) => BTreeSet::from([tag.clone()]),
+        Version::Digest(_) => BTreeSet::new(),
+    };
+    match scan.run(&source.repository, tags, &source.version).await {
+        Ok(Scanned::Finished(report)) => Ok(report),
+        Ok(Scanned::Unfinished { .. }) => unreachable!("a scan that has no deadline is not cut off by one"),
+        Err(ScanError::Refused(refusal)) => Err(refusal.problem().into()),
+        Err(ScanError::Source(error)) => Err(source.failure(&error)),
+        Err(error @ ScanError::Corrupt(_)) => {
+            let fix =
+                "pull from another place, or build and push the image again: nobody can use it as it is";
+            Err(Failure::new("content_corrupt", error.to_string(), fix).because_of_source(&error))
+        }
+        Err(error) => {
+            let fix = "check the disk or the network that the image comes from, and run the command again";
+            Err(Failure::new("layer_unreadable", error.to_string(), fix).because_of_source(&error))
+        }
+    }
+}
+
+/// An image that is not part of an index has one platform, whatever was asked for.
+fn check_platform(report: &Report, wanted: &Platform) -> Result<(), Failure> {
+    let is_wanted =
+        |platform: &PlatformReport| platform.platform.as_ref().is_some_and(|p| source::is(p, wanted));
+    if report.platforms.iter().any(is_wanted) {
+        Ok(())
+    } else {
+        let offered = report
+            .platforms
+            .iter()
+            .filter_map(|platform| platform.platform.as_ref());
+        Err(source::no_such_platform(wanted, offered).into())
+    }
+}
+
+fn sbom_platform(report: &Report) -> Result<&PlatformReport, Failure> {
+    let platform = report.main_platform().ok_or_else(|| {
+        Problem::new(
+            "nothing_scanned",
+            "no image of the index could be scanned",
+            "use --format json, which says why",
+        )
+    })?;
+    if report.platforms.len() > 1 {
+        let name = platform
+            .platform
+            .as_ref()
+            .map_or_else(|| platform.digest.to_string(), Platform::to_string);
+        say(&format!(
+            "note: of {} platforms, this is the SBOM of {name}; --platform chooses another",
+            report.platforms.len()
+        ));
+    }
+    Ok(platform)
+}
+
+/// Says something beside the data.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+fn parse_platform(text: &str) -> Result<Platform, &'static str> {
+    let mut parts = text.split('/').map(str::to_owned);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
+            Ok(Platform {
+                os,
+                architecture,
+                variant,
+            })
+        }
+        _ => Err("expected a platform, such as linux/amd64 or linux/arm64/v8"),
+    }
+}
