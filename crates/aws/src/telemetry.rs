@@ -29,11 +29,12 @@ pub fn start(settings: &mut Settings) {
 
 /// A level as Lambda or a person writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LogLevel(LevelFilter);
+pub struct LogLevel(LevelFilter);
 
+/// A text is not a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a level is one of TRACE, DEBUG, INFO, WARN, ERROR and FATAL")]
-struct LogLevelError;
+pub struct LogLevelError;
 
 impl FromStr for LogLevel {
     type Err = LogLevelError;
@@ -51,10 +52,12 @@ impl FromStr for LogLevel {
     }
 }
 
+/// Writes what [`start`] writes, to `writer`.
+///
 /// Lambda takes `level` and `timestamp` from the top of the object.
 ///
 /// Source: Lambda developer guide, "Log-level filtering", for runtimes without a logging method of their own.
-fn subscriber<W>(LogLevel(level): LogLevel, writer: W) -> impl Subscriber + Send + Sync
+pub fn subscriber<W>(LogLevel(level): LogLevel, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
