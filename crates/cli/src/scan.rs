@@ -104,6 +104,7 @@ async fn scan(source: &Source) -> Result<Report, Failure> {
         deadline: Deadline::never(),
         limits: Limits::default(),
         parallel: PARALLEL,
+        is_continued: false,
     };
     let tags = match &source.named {
         Version::Tag(tag) => BTreeSet::from([tag.clone()]),
