@@ -165,6 +165,7 @@ mod tests {
             deadline: Deadline::never(),
             limits: portwarden_catalog::Limits::default(),
             parallel: 1.try_into().unwrap(),
+            is_continued: false,
         };
         match scan
             .run("r.example/shop/web", [tag].into(), &version)
