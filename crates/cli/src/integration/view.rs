@@ -150,19 +150,16 @@ pub(super) fn verdict_text(verdict: &Verdict) -> String {
             Outcome::Unknown(_) => "?",
             Outcome::Skipped { .. } => "-",
         };
-        add(&mut text, format_args!("  {mark} {}\n", sentence(*check)));
+        add(&mut text, format_args!("  {mark} {}", sentence(*check)));
         match outcome {
-            Outcome::Passed => {}
+            Outcome::Passed => text.push('\n'),
             Outcome::Skipped { reason } => {
-                add(
-                    &mut text,
-                    format_args!("      not tried: {}\n", printable(reason)),
-                );
+                add(&mut text, format_args!(" (not tried: {})\n", printable(reason)));
             }
             Outcome::Failed(problem) | Outcome::Unknown(problem) => add(
                 &mut text,
                 format_args!(
-                    "      cause: {} ({})\n      fix: {}\n",
+                    "\n      cause: {} ({})\n      fix: {}\n",
                     printable(&problem.message),
                     printable(&problem.code),
                     printable(&problem.fix)
@@ -280,6 +277,15 @@ mod tests {
                  trusted, but not green: the role is used, and something is still to be mended\n"
             ),
             "{trusted}"
+        );
+        let skipped = Outcome::Skipped {
+            reason: "there is no image".to_owned(),
+        };
+        let skipped = verdict_text(&verdict(skipped));
+        assert!(
+            skipped
+                .contains("  - events come over the path that pushes take (not tried: there is no image)\n"),
+            "{skipped}"
         );
         let mut refused = verdict(Outcome::Passed);
         refused.probes[8].outcome = Outcome::Failed(problem());
