@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use jiff::Timestamp;
-use portwarden_catalog::{Limits, PartialCode};
+use portwarden_catalog::{LayerCatalog, LayerError, Limits, PartialCode};
 use portwarden_core::clock::{Clock as _, ManualClock};
 use portwarden_oci::{Descriptor, Digest, MediaType, Platform, Version};
+use portwarden_registry::Blob as RegistryBlob;
 use portwarden_scanner::{
-    Deadline, Inline, LayerCache as _, MemoryLayers, Progress, Quiet, Refusal, Report, Scan, ScanError,
-    Scanned,
+    CatalogLayers, Deadline, Inline, LayerCache as _, MemoryLayers, Progress, Quiet, Refusal, Report, Scan,
+    ScanError, Scanned, Watch,
     report::{LayerOrigin, SkipReason},
 };
 use portwarden_testkit::{
@@ -34,6 +36,7 @@ struct Bench {
     progress: Arc<dyn Progress>,
     deadline: Deadline,
     is_continued: bool,
+    cataloguing: Box<dyn CatalogLayers>,
 }
 
 impl Bench {
@@ -46,6 +49,7 @@ impl Bench {
             progress: Arc::new(Quiet),
             deadline: Deadline::never(),
             is_continued: false,
+            cataloguing: Box::new(Inline),
         }
     }
 
@@ -58,7 +62,7 @@ impl Bench {
         let scan = Scan {
             source: &self.shelf,
             cache: &self.cache,
-            cataloguing: &Inline,
+            cataloguing: &*self.cataloguing,
             progress: Arc::clone(&self.progress),
             clock: &self.clock,
             deadline: self.deadline.clone(),
@@ -480,6 +484,55 @@ async fn a_scan_that_runs_out_of_time_goes_on_or_says_what_took_too_long() {
     // What was cut off was not kept as if it were the layer.
     bench.deadline = Deadline::never();
     assert_eq!(names(&bench.report(image.digest()).await), ["c"]);
+}
+
+/// Takes a minute for each layer, before or after reading it.
+struct Slow {
+    clock: ManualClock,
+    before: bool,
+}
+
+#[async_trait]
+impl CatalogLayers for Slow {
+    async fn catalog(
+        &self,
+        blob: RegistryBlob,
+        compression: portwarden_catalog::Compression,
+        limits: &Limits,
+        watch: Watch,
+    ) -> Result<LayerCatalog, LayerError> {
+        let minute = Duration::from_mins(1);
+        if self.before {
+            self.clock.advance(minute);
+        }
+        let catalog = Inline.catalog(blob, compression, limits, watch).await;
+        if !self.before {
+            self.clock.advance(minute);
+        }
+        catalog
+    }
+}
+
+#[tokio::test]
+async fn what_comes_after_the_deadline_is_not_kept() {
+    for before in [true, false] {
+        let mut bench = Bench::new();
+        bench.cataloguing = Box::new(Slow {
+            clock: bench.clock.clone(),
+            before,
+        });
+        let image = image("amd64", &[apk_layer("musl")]);
+        bench.shelf.put(&image);
+        bench.deadline = bench.deadline_in(50);
+        let part = bench.scan(image.digest()).await.unwrap();
+        assert_eq!(part, Scanned::Unfinished { pulled_layers: 0 });
+        assert_eq!(bench.cache.get(&image.layers[0].digest()).await.unwrap(), None);
+
+        bench.is_continued = true;
+        bench.deadline = bench.deadline_in(50);
+        let report = bench.report(image.digest()).await;
+        assert_eq!(report.platforms[0].partial[0].partial.code, PartialCode::Time);
+    }
 }
 
 #[tokio::test]

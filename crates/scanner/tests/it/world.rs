@@ -158,11 +158,16 @@ impl World {
 
     /// A function's process that starts now.
     pub(crate) fn process(&self) -> Context {
-        let faulty = |()| Arc::clone(&self.faults);
-        let objects = Arc::new(Faulty(self.objects.clone(), faulty(())));
-        let queues = Arc::new(Faulty(self.queues.clone(), faulty(())));
+        self.slow_process(1)
+    }
+
+    /// A process for whom each call of the table takes the time of `slowness` calls of others.
+    pub(crate) fn slow_process(&self, slowness: usize) -> Context {
+        let faults = || Arc::clone(&self.faults);
+        let objects = Arc::new(Faulty(self.objects.clone(), faults()));
+        let queues = Arc::new(Faulty(self.queues.clone(), faults()));
         Context::new(Outside {
-            store: Arc::new(Faulty(self.store.clone(), faulty(()))),
+            store: Arc::new(SlowStore(Faulty(self.store.clone(), faults()), slowness)),
             objects: objects.clone(),
             documents: objects,
             roles: self.aws.clone(),
@@ -170,7 +175,7 @@ impl World {
             registries: self.aws.clone(),
             scans: queues.clone(),
             verifications: queues,
-            bus: Arc::new(Faulty(self.bus.clone(), faulty(()))),
+            bus: Arc::new(Faulty(self.bus.clone(), faults())),
             cataloguing: Arc::new(Inline),
             metrics: Metrics::new("scanner", Arc::new(self.clock.clone())),
             clock: Arc::new(WaitingClock(self.clock.clone())),
@@ -513,6 +518,41 @@ impl OpenRegistry for Aws {
 
 /// Something of core's that may fail.
 pub(crate) struct Faulty<T>(Arc<T>, Arc<Faults>);
+
+/// A table that is slow: others make several calls during each of this one.
+struct SlowStore(Faulty<MemoryStore>, usize);
+
+impl SlowStore {
+    async fn wait(&self) {
+        for _ in 1..self.1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SlowStore {
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        self.wait().await;
+        self.0.get(key).await
+    }
+
+    async fn query(
+        &self,
+        partition: &Partition,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.wait().await;
+        self.0.query(partition, prefix, after, limit).await
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<(), WriteError> {
+        self.wait().await;
+        self.0.write(writes).await
+    }
+}
 
 #[async_trait]
 impl Store for Faulty<MemoryStore> {
