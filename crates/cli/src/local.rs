@@ -26,6 +26,9 @@ pub(crate) struct LocalArgs {
     /// The emulator's port on 127.0.0.1; any free one if it is not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// Pushes this image to the local cloud that runs already, which shows its report
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["once", "image", "port"])]
+    push: Option<ImageChoice>,
 }
 
 impl LocalArgs {
@@ -33,6 +36,11 @@ impl LocalArgs {
     pub(crate) async fn run(self) -> Result<Ending, Failure> {
         let mut cloud = LocalOptions::in_checkout(Path::new("."), &programs()?);
         cloud.port = self.port;
+        if let Some(image) = &self.push {
+            let pushed = run::push_to_running(&cloud.state, image).await?;
+            println!("{}:{} {}", pushed.repository, pushed.tag, pushed.digest);
+            return Ok(Ending::Done);
+        }
         let options = RunOptions {
             cloud,
             image: self.image.unwrap_or(ImageChoice::Sample),

@@ -23,6 +23,12 @@ pub enum LocalError {
         /// The directory.
         state: PathBuf,
     },
+    /// No local cloud has its files in the directory.
+    #[error("no local cloud runs with {}", state.display())]
+    NotRunning {
+        /// The directory.
+        state: PathBuf,
+    },
     /// The emulator, or a part of it, is not installed.
     #[error("the AWS emulator is not, or not completely, installed in {}", venv.display())]
     EmulatorMissing {
@@ -151,6 +157,9 @@ impl LocalError {
                 "end that program (`ss -ltnp 'sport = :{port}'` names it), or choose another port: make run PORT={}",
                 port.checked_add(1).unwrap_or(4566)
             ),
+            Self::NotRunning { .. } => {
+                "run `make run` in another terminal first, and wait until it is up".to_owned()
+            }
             Self::StateInUse { .. } => "end it with Ctrl-C in its terminal, or use it as it is".to_owned(),
             Self::EmulatorMissing { venv } => format!(
                 "run `make run` again, which installs it; if that does not help, remove {} first",

@@ -11,7 +11,9 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use portwarden_oci::Digest;
+use portwarden_oci::{Digest, Tag, Version};
+use portwarden_registry::LayoutReference;
+use portwarden_testkit::{image::write_oci_layout, sample};
 use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -22,7 +24,7 @@ use crate::{
     cloud::{LocalCloud, LocalOptions, ScannedImage},
     destination::Delivery,
     error::LocalError,
-    push::{ImageChoice, Pushed},
+    push::{self, ImageChoice, Pushed},
     tenant::Tenant,
     watch::{Action, Delivered, Watch},
 };
@@ -144,7 +146,7 @@ async fn tell_story(
         }
     };
     let elapsed = pushed_at.elapsed();
-    let files = ResultFiles::write(state, &scanned)?;
+    let files = ResultFiles::write(state, &tenant, &scanned)?;
     told(tell::report(
         output,
         &tenant,
@@ -161,8 +163,44 @@ async fn tell_story(
         cloud.shutdown().await;
         return Ok(());
     }
-    told(tell::how_to_go_on(output, &cloud, &StackFile::path(state)))?;
+    told(tell::how_to_go_on(
+        output,
+        &cloud,
+        &StackFile::path(state),
+        &pushed,
+        &next_release(state)?,
+    ))?;
     stay_up(&cloud, &mut watch, output, state).await
+}
+
+/// Pushes an image to the first account of the local cloud that runs with the same directory, whose run tells the rest.
+pub async fn push_to_running(state: &Path, image: &ImageChoice) -> Result<Pushed, LocalError> {
+    let running = StackFile::read(state)?;
+    let account = running.first_account()?;
+    let (source, version) = image.open(state).await?;
+    let (repository, tag) = image.destination();
+    push::create_repository(&account, &repository).await?;
+    push::push(&*source, &version, &running.registry, &repository, &tag)
+        .await
+        .map_err(|source| LocalError::Image {
+            image: image.to_string(),
+            source,
+        })
+}
+
+/// Writes the sample's next release, whose last layer alone is new, for people to push.
+fn next_release(state: &Path) -> Result<ImageChoice, LocalError> {
+    // The directory's name becomes the repository's.
+    let directory = state.join("next/shop-web");
+    let tag: Tag = "1.5"
+        .parse()
+        .map_err(|error| LocalError::call("name a release", error))?;
+    write_oci_layout(&directory, &tag, &sample::next_release().image)
+        .map_err(|source| LocalError::file(&directory, source))?;
+    Ok(ImageChoice::Layout(LayoutReference {
+        directory,
+        version: Some(Version::Tag(tag)),
+    }))
 }
 
 /// Tells of every image that somebody pushes from now on.
@@ -190,7 +228,7 @@ async fn stay_up(
             }
             Some((tenant, scanned, elapsed)) = reports.next() => match scanned {
                 Ok(scanned) => {
-                    let files = ResultFiles::write(state, &scanned)?;
+                    let files = ResultFiles::write(state, &tenant, &scanned)?;
                     told(tell::report(output, &tenant, &scanned, elapsed, &files.report, &files.sbom))?;
                 }
                 Err(error) => told(writeln!(output, "{error}. Fix: {}", error.fix()))?,
@@ -278,9 +316,13 @@ struct ResultFiles {
 }
 
 impl ResultFiles {
-    fn write(state: &Path, scanned: &ScannedImage) -> Result<Self, LocalError> {
+    fn write(state: &Path, tenant: &Tenant, scanned: &ScannedImage) -> Result<Self, LocalError> {
         let state = std::path::absolute(state).map_err(|source| LocalError::file(state, source))?;
-        let directory = state.join("reports").join(scanned.report.image.digest.hex());
+        // Each tenant has a report of its own, also of the same image.
+        let directory = state
+            .join("reports")
+            .join(tenant.account.id().as_str())
+            .join(scanned.report.image.digest.hex());
         std::fs::create_dir_all(&directory).map_err(|source| LocalError::file(&directory, source))?;
         let write = |name: &str, content: &[u8]| {
             let path = directory.join(name);

@@ -9,7 +9,7 @@ use std::{
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{cloud::LocalCloud, error::LocalError};
+use crate::{account::Account, cloud::LocalCloud, error::LocalError};
 
 /// Where things are while a local cloud runs, for scripts; its secrets open nothing but that cloud.
 #[derive(Clone, Serialize, Deserialize)]
@@ -59,6 +59,32 @@ impl StackFile {
     /// Returns where the file lies below the directory of a local cloud's files.
     pub fn path(state: &Path) -> PathBuf {
         state.join("stack.json")
+    }
+
+    /// Reads the file of the local cloud that runs with this directory.
+    pub fn read(state: &Path) -> Result<Self, LocalError> {
+        let path = Self::path(state);
+        let text = fs::read(&path).map_err(|_| LocalError::NotRunning {
+            state: state.to_owned(),
+        })?;
+        serde_json::from_slice(&text).map_err(|error| LocalError::file(&path, error.into()))
+    }
+
+    /// Returns the first tenant's account in the running emulator.
+    pub(super) fn first_account(&self) -> Result<Account, LocalError> {
+        let tenant = self
+            .tenants
+            .first()
+            .ok_or_else(|| LocalError::call("find a tenant", "no account is connected"))?;
+        let id = tenant
+            .account
+            .parse()
+            .map_err(|error| LocalError::call("read an account", error))?;
+        let region = tenant
+            .region
+            .parse()
+            .map_err(|error| LocalError::call("read a region", error))?;
+        Ok(Account::new(self.emulator.clone(), id, region))
     }
 
     pub(super) fn of(cloud: &LocalCloud) -> Result<Self, LocalError> {

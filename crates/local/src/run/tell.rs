@@ -12,6 +12,7 @@ use portwarden_scanner::report::{LayerOrigin, LayerReport};
 
 use crate::{
     cloud::{LocalCloud, ScannedImage},
+    push::{ImageChoice, Pushed},
     tenant::Tenant,
 };
 
@@ -86,7 +87,13 @@ pub(super) fn report(
 }
 
 /// Says where things are and how to push another image.
-pub(super) fn how_to_go_on(output: &mut dyn Write, cloud: &LocalCloud, stack_file: &Path) -> io::Result<()> {
+pub(super) fn how_to_go_on(
+    output: &mut dyn Write,
+    cloud: &LocalCloud,
+    stack_file: &Path,
+    pushed: &Pushed,
+    next: &ImageChoice,
+) -> io::Result<()> {
     writeln!(
         output,
         "Portwarden is up. Ctrl-C ends it and leaves nothing behind."
@@ -111,15 +118,18 @@ pub(super) fn how_to_go_on(output: &mut dyn Write, cloud: &LocalCloud, stack_fil
     }
     writeln!(output, "  scripts   {}", stack_file.display())?;
     writeln!(output, "  logs      {}", cloud.log().display())?;
+    writeln!(
+        output,
+        "Push another image from a second terminal, and its report appears here:"
+    )?;
+    let program = std::env::current_exe().unwrap_or_else(|_| "portwarden".into());
+    writeln!(output, "  {} local --push {next}", program.display())?;
     if let Some(tenant) = cloud.tenants().first() {
-        let registry = tenant.registry.name();
         writeln!(
             output,
-            "Push another image with any tool, and its report appears here:"
-        )?;
-        writeln!(
-            output,
-            "  skopeo copy --dest-tls-verify=false docker://docker.io/library/alpine:3.22 docker://{registry}/shop/web:alpine"
+            "  skopeo copy --dest-tls-verify=false {next} docker://{}/{}:another",
+            tenant.registry.name(),
+            pushed.repository
         )?;
     }
     writeln!(output)?;
