@@ -94,7 +94,7 @@ impl TryFrom<Envelope> for HttpRequest {
 impl HttpRequest {
     /// Returns whose endpoint the request is for, once path and method are right.
     ///
-    /// The path is taken as it was sent: whatever would have to be decoded, folded or cut first is another path.
+    /// The path is taken as the API hands it on: whatever would have to be decoded, folded or cut still is another path.
     pub(crate) fn integration(&self) -> Result<IntegrationId, Refusal> {
         let id = self.path.strip_prefix("/v1/events/").ok_or(Refusal::NoSuchPath)?;
         let id = id.parse().map_err(|_| Refusal::NoSuchPath)?;

@@ -12,7 +12,7 @@ use portwarden_testkit::events;
 use serde_json::json;
 
 use crate::world::{
-    Fault, NOT_ACCEPTED, REGION, World, push, recorded, request, request_with, request_with_body, to,
+    Fault, NOT_ACCEPTED, REGION, World, prove, push, recorded, request, request_with, request_with_body, to,
     with_credentials,
 };
 
@@ -126,6 +126,48 @@ async fn passwords_with_colons_and_other_scripts_open() {
     );
     let wrong = with_credentials(to(recorded(), id), "events", "a:colon");
     assert_eq!(world.http(&wrong).await.row(), NOT_ACCEPTED);
+}
+
+#[tokio::test]
+async fn credentials_of_an_unproven_region_open_nothing_though_the_account_is_proven() {
+    let world = World::connected().await;
+    let new = |name: &str, username: &str| NewRegion {
+        region: name.parse().unwrap(),
+        username: Username::parse(username).unwrap(),
+        password: Password::parse(&events::PASSWORD.to_owned().into()).unwrap(),
+    };
+    let regions = [new(REGION, "proven"), new("us-east-1", "unproven")];
+    let connection = world
+        .integrations()
+        .create(
+            &world.scope,
+            "Two regions",
+            &regions,
+            world.clock_now(),
+            &OsRandomness,
+        )
+        .await
+        .unwrap();
+    let id = &connection.integration.id;
+    prove(&world.outside, &world.scope, id, REGION, "444455556666").await;
+    let send = async |username: &str, region: &str| {
+        let mut event = push(&format!("{username}-{region}"));
+        event["account"] = json!("444455556666");
+        event["region"] = json!(region);
+        world
+            .http(&with_credentials(
+                to(request(&event), id),
+                username,
+                events::PASSWORD,
+            ))
+            .await
+    };
+    assert_eq!(send("unproven", "us-east-1").await.row(), NOT_ACCEPTED);
+    assert_eq!(send("unproven", REGION).await.row(), NOT_ACCEPTED);
+    assert_eq!(world.outside.queues.take_scans(), []);
+    assert_eq!(send("proven", REGION).await.row(), (202, None, None));
+    assert_eq!(send("proven", "us-east-1").await.row(), (202, None, None));
+    assert_eq!(world.outside.queues.take_scans().len(), 2);
 }
 
 #[tokio::test]

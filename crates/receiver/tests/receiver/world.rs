@@ -261,7 +261,8 @@ async fn create(
     (scope, connection)
 }
 
-async fn prove(
+/// Records that the role of a region is trusted.
+pub(crate) async fn prove(
     outside: &Arc<FaultyOutside>,
     scope: &TenantScope,
     id: &IntegrationId,
