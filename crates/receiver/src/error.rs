@@ -58,13 +58,13 @@ pub enum Refusal {
     #[error("the event's region is not connected")]
     OtherRegion,
     /// The table did not answer.
-    #[error("the event may not be stored")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The queue did not answer.
-    #[error("the event's work may not be queued")]
+    #[error(transparent)]
     Queue(#[from] QueueError),
     /// The time in which an answer is worth something is over.
-    #[error("no answer in time")]
+    #[error(transparent)]
     TimedOut(#[from] TimedOut),
 }
 

@@ -1,18 +1,23 @@
 //! The receiver as a Lambda function.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use portwarden_receiver::{context::Context, handler::handle};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let context = Context::from_environment(std::env::vars()).await?;
+    let context = Context::from_environment(std::env::vars())
+        .await
+        .map_err(|error| error.to_string())?;
     let context = &context;
     run(service_fn(|event: LambdaEvent<Value>| async move {
-        // The source of a refusal is in the log already, and may quote a sender: Lambda is told the sentence only.
+        // What lies behind a refusal is in the log already, and may quote a sender: Lambda is told the sentence only.
         handle(context, &event.payload)
             .await
-            .map_err(|refusal| Error::from(refusal.to_string()))
+            .map_err(|refusal| Diagnostic {
+                error_type: refusal.code().to_owned(),
+                error_message: refusal.to_string(),
+            })
     }))
     .await
 }
