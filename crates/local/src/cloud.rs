@@ -462,12 +462,13 @@ impl LocalCloud {
                 .and_then(|connection| connection.regions.get(&plan.region));
             match region.map(|region| &region.trust) {
                 Some(Trust::Proven { .. }) => return Ok(()),
-                Some(Trust::Refused { .. }) => {
-                    let problem = region.and_then(|region| region.verdict.as_ref()?.first_problem());
+                // A verdict that proves nothing is an answer, too.
+                Some(_) if let Some(verdict) = region.and_then(|region| region.verdict.as_ref()) => {
+                    let problem = verdict.first_problem();
                     let reason = problem.map_or("the verifier gave no reason", |problem| &problem.message);
                     return Err(not_connected(reason.to_owned()));
                 }
-                Some(Trust::Unnamed | Trust::Claimed { .. }) | None => sleep(POLL).await,
+                Some(_) | None => sleep(POLL).await,
             }
         }
         let log = self.log().display();

@@ -12,7 +12,7 @@ use portwarden_core::{
     object::{Document, ObjectKey},
     problem::chain,
     scope::TenantScope,
-    work::ScanRequest,
+    work::{KnownBy, ScanRequest},
 };
 use portwarden_oci::{Digest, Tag};
 
@@ -133,6 +133,13 @@ impl Work<'_> {
             Err(Closed::Dropped(why)) => return Ok(Outcome::Dropped(why)),
             Err(Closed::Unproven) => return Err(Failure::Unproven),
         };
+        if self.request.known_by == KnownBy::Event {
+            // What came as an event came over the path that the tenant's stack made.
+            self.context
+                .integrations
+                .record_heartbeat(&self.scope, integration, region, self.request.since, None)
+                .await?;
+        }
         let Some((tags, archived)) = self.observe(&place).await? else {
             return Ok(Outcome::Deleted);
         };

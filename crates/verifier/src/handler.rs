@@ -2,6 +2,7 @@
 
 use portwarden_core::{
     announce::{Announcement, ConnectionChanged},
+    id::TenantId,
     integration::{Connection, RecordVerdictError, RecordedVerdict},
     scope::TenantScope,
     verdict::{Check, Outcome, Verdict},
@@ -67,6 +68,7 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         account: connection.integration.account.as_ref(),
         owner,
         event_path_proven: connection.heartbeats.contains_key(&request.region),
+        is_operators: request.tenant == TenantId::operator(),
         connector: &context.connector,
     };
     let prober = Prober {

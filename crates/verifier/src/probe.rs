@@ -48,6 +48,8 @@ pub struct Target<'a> {
     pub owner: RoleOwner,
     /// Whether an event has come over the path that pushes take.
     pub event_path_proven: bool,
+    /// Whether this is the operator's own integration: the only one whose role lies in our account.
+    pub is_operators: bool,
     /// Our connector role.
     pub connector: &'a RoleArn,
 }
@@ -98,7 +100,11 @@ impl Prober<'_> {
             || subject.other_partition(),
         );
         let is_ours = target.role.account() == target.connector.account();
-        probes.check(Check::NotOurs, !is_ours, problem::our_account);
+        probes.check(
+            Check::NotOurs,
+            is_ours == target.is_operators,
+            problem::our_account,
+        );
         match target.account {
             Some(account) if account != target.role.account() => {
                 probes.add(

@@ -515,7 +515,7 @@ async fn another_integrations_role_tells_nothing() {
             .lock()
             .unwrap()
             .iter()
-            .map(|call| call.len())
+            .map(String::len)
             .collect::<Vec<_>>()
     };
     assert_eq!(calls(&of_b).len(), calls(&of_nobody).len());
@@ -650,4 +650,35 @@ async fn a_removed_integration_is_not_tested() {
         }
     );
     assert_eq!(*world.calls.lock().unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_operators_own_role_is_tested_in_our_account_and_nowhere_else() {
+    const OWN: &str = "arn:aws:iam::999988887777:role/portwarden-operator";
+    let bench = Bench::new();
+    let operator = OperatorScope::of_this_process();
+    let external_id: ExternalId = "pw-1f0e5c4a-0000-11ef-8000-0e0000000000".parse().unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    let role = OWN.parse().unwrap();
+    let (integrations, region) = (bench.integrations(), region());
+    let made = integrations
+        .ensure_operator(operator, &role, &external_id, &region, now, &OsRandomness)
+        .await;
+    assert!(made.unwrap());
+    let party = Party {
+        scope: operator.own(),
+        integration: IntegrationId::operator(),
+        external_id,
+    };
+    let mut world = World::new(GOOD);
+    world.session_account = "999988887777";
+    let Verified::Tested { verdict, .. } = bench.verify(&Arc::new(world), &party, OWN).await else {
+        panic!()
+    };
+    assert_eq!(verdict.conclusion(), Conclusion::Trusted, "{verdict:#?}");
+    let Verified::Tested { verdict, .. } = bench.verify(&Arc::new(World::new(GOOD)), &party, ROLE).await
+    else {
+        panic!()
+    };
+    assert_eq!(code(&verdict, Check::NotOurs), Some("role_in_our_account"));
 }

@@ -223,9 +223,10 @@ impl Integrations {
         writes
     }
 
-    /// Makes the operator's own integration, if it is not there yet; tells whether it was made now.
+    /// Makes the operator's own integration what the deployment says; tells whether anything was written.
     ///
-    /// Its role is trusted because the same deployment made both, and no message can lead here.
+    /// Its role is trusted because the same deployment made both, and no message can lead here. A new deployment over
+    /// the table of an old one brings another role and another `ExternalId`.
     pub async fn ensure_operator(
         &self,
         operator: OperatorScope,
@@ -264,6 +265,53 @@ impl Integrations {
         };
         match self.store.write(&Self::creation(&scope, &connection)).await {
             Ok(()) => Ok(true),
+            Err(WriteError::Conflict(_)) => self.redeploy_operator(&scope, connection).await,
+            Err(WriteError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Puts what a deployment says in the place of what the one before it said, where they differ.
+    async fn redeploy_operator(&self, scope: &TenantScope, wanted: Connection) -> Result<bool, StoreError> {
+        let id = &wanted.integration.id;
+        let key = integration_item(scope, id);
+        let Some(stored) = self.store.get(&key).await? else {
+            return Err(contended());
+        };
+        let mut integration: Integration = stored.parse()?;
+        let mut writes = Vec::new();
+        for (name, region) in &wanted.regions {
+            let key = region_item(scope, id, name);
+            let stored = self.store.get(&key).await?;
+            let known = stored
+                .as_ref()
+                .map(Stored::parse::<RegionConnection>)
+                .transpose()?;
+            if known.is_none_or(|known| known.trust.role() != region.trust.role()) {
+                let condition =
+                    stored.map_or(Condition::Absent, |stored| Condition::Unchanged(stored.revision));
+                writes.push(Write::put(key, region, condition));
+            }
+        }
+        if integration.external_id != wanted.integration.external_id {
+            integration.external_id = wanted.integration.external_id;
+            let owner = Owner {
+                tenant: scope.tenant().clone(),
+                integration: id.clone(),
+            };
+            let claim = external_id_key(&integration.external_id);
+            writes.push(Write::put(claim, &owner, Condition::Absent));
+            writes.push(Write::put(
+                key,
+                &integration,
+                Condition::Unchanged(stored.revision),
+            ));
+        }
+        if writes.is_empty() {
+            return Ok(false);
+        }
+        match self.store.write(&writes).await {
+            Ok(()) => Ok(true),
+            // Another process of the same deployment was faster.
             Err(WriteError::Conflict(_)) => Ok(false),
             Err(WriteError::Store(error)) => Err(error),
         }
@@ -836,23 +884,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_operators_own_integration_is_made_once() {
+    async fn the_operators_own_integration_follows_the_deployment() {
         let world = World::new();
         let operator = OperatorScope::of_this_process();
-        let external_id: ExternalId = "pw-1f0e5c4a-0000-11ef-8000-0e0000000000".parse().unwrap();
-        for expected in [true, false] {
-            let now = Timestamp::UNIX_EPOCH;
-            let made = world
-                .integrations
-                .ensure_operator(operator, &role(ROLE), &external_id, &region(), now, &OsRandomness)
-                .await
-                .unwrap();
-            assert_eq!(made, expected);
-        }
         let own = Party {
             scope: operator.own(),
             id: IntegrationId::operator(),
         };
-        assert!(world.connection(&own).await.trusted_role(&region()).is_some());
+        let deployments = [
+            (ROLE, "pw-1f0e5c4a-0000-11ef-8000-0e0000000000", true),
+            (ROLE, "pw-1f0e5c4a-0000-11ef-8000-0e0000000000", false),
+            (
+                "arn:aws:iam::111122223333:role/b",
+                "pw-2f0e5c4a-0000-11ef-8000-0e0000000000",
+                true,
+            ),
+            (
+                "arn:aws:iam::111122223333:role/b",
+                "pw-2f0e5c4a-0000-11ef-8000-0e0000000000",
+                false,
+            ),
+        ];
+        for (role, external_id, expected) in deployments {
+            let (role, external_id) = (self::role(role), external_id.parse::<ExternalId>().unwrap());
+            let (now, region) = (Timestamp::UNIX_EPOCH, region());
+            let integrations = &world.integrations;
+            let written = integrations
+                .ensure_operator(operator, &role, &external_id, &region, now, &OsRandomness)
+                .await;
+            assert_eq!(written.unwrap(), expected);
+            let trusted = world.connection(&own).await.trusted_role(&region).unwrap();
+            assert_eq!((trusted.role(), trusted.external_id()), (&role, &external_id));
+        }
     }
 }

@@ -1,0 +1,11 @@
+//! Portwarden in the local cloud: its own template, its functions under their own roles, and two tenants' accounts.
+//!
+//! Each test has a cloud of its own, so that none sees what another did.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
+
+mod endpoint;
+mod permission;
+mod push;
+mod trust;
+mod world;
