@@ -344,6 +344,7 @@ def _permissions(cloud, functions, outputs):
     bus = [{"Source": "portwarden", "DetailType": "test", "Detail": "{}", "EventBusName": outputs["EventBusName"]}]
     calls = {
         "put item": lambda c: c("dynamodb").put_item(TableName=table, Item=key),
+        "update item": lambda c: c("dynamodb").update_item(TableName=table, Key=key),
         "get item": lambda c: c("dynamodb").get_item(TableName=table, Key=key),
         "query": lambda c: c("dynamodb").query(
             TableName=table, KeyConditionExpression="pk = :p", ExpressionAttributeValues={":p": {"S": "p"}}
@@ -357,7 +358,7 @@ def _permissions(cloud, functions, outputs):
         "tell": lambda c: c("events").put_events(Entries=bus),
         "read roles": lambda c: c("iam").list_roles(),
     }
-    store = {"put item", "get item", "query"}
+    store = {"update item", "get item", "query"}
     may = {
         "Receiver": store,
         "Verifier": store | {"delete item", "tell"},
