@@ -10,7 +10,7 @@ use std::{
 };
 
 use portwarden_core::id::{AccountId, Region};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, waitpgid};
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep},
@@ -74,6 +74,9 @@ impl Emulator {
             .try_clone()
             .map_err(|source| LocalError::file(&log, source))?;
 
+        // Functions whose emulator has ended become children of this process, which then sees them off: not every
+        // machine's first process does, a container's least of all.
+        set_child_subreaper(Some(getpid())).map_err(|error| LocalError::call("adopt processes", error))?;
         let mut process = Command::new(&python)
             .args(["-c", LAUNCHER])
             // Functions inherit this environment: it holds nothing of the caller's, above all no AWS setting.
@@ -97,7 +100,6 @@ impl Emulator {
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
-            .kill_on_drop(true)
             .spawn()
             .map_err(|source| LocalError::file(&python, source))?;
         let group = process
@@ -143,15 +145,9 @@ impl Emulator {
     }
 
     /// Ends the emulator and its functions, and waits until they are gone.
-    pub async fn stop(mut self) {
-        self.kill();
-        // Only fails when there is nothing to wait for.
-        let _ = self.process.wait().await;
-    }
-
-    fn kill(&self) {
-        // Its state is in memory and nobody wants it: there is nothing to shut down in order.
-        let _ = kill_process_group(self.group, Signal::KILL);
+    pub async fn stop(self) {
+        // Fails only when the runtime ends, which drops the value as well.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 
     async fn wait_until_ready(&mut self, venv: &Path) -> Result<(), LocalError> {
@@ -193,7 +189,10 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.kill();
+        // Its state is in memory and nobody wants it: there is nothing to shut down in order.
+        let _ = kill_process_group(self.group, Signal::KILL);
+        // Until no process of the group is left, which takes some milliseconds.
+        while waitpgid(self.group, WaitOptions::empty()).is_ok() {}
     }
 }
 

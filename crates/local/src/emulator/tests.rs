@@ -129,6 +129,22 @@ async fn what_a_killed_run_left_is_cleared_away() {
     drop(emulator);
 }
 
+#[tokio::test]
+async fn what_runs_in_its_group_ends_with_it_and_is_seen_off() {
+    let emulator = Emulator::start(&options("group", None)).await.unwrap();
+    // A process whose parent has ended, as a function's has.
+    let orphan = Command::new("sh")
+        .args(["-c", "sleep 600 >/dev/null 2>&1 & echo $!"])
+        .process_group(emulator.group.as_raw_nonzero().get())
+        .output()
+        .await
+        .unwrap();
+    let orphan = Path::new("/proc").join(String::from_utf8(orphan.stdout).unwrap().trim());
+    assert!(orphan.exists());
+    drop(emulator);
+    assert!(!orphan.exists(), "not even as a zombie");
+}
+
 /// The launcher reads the pipe whose other end this process holds.
 #[tokio::test]
 async fn nothing_survives_the_end_of_the_parent() {
