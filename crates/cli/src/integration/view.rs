@@ -49,7 +49,7 @@ impl IntegrationView {
                 .map(|credential| credential.username.as_str().to_owned())
                 .collect(),
             last_heartbeat: connection.heartbeats.get(&region.region).copied(),
-            verdict: region.verdict.clone(),
+            verdict: connection.verdict(&region.region),
         };
         Self {
             integration: integration.id.clone(),
@@ -90,7 +90,7 @@ impl IntegrationView {
                 add(&mut text, format_args!("  role            {role}\n"));
             }
             if let Some(at) = region.last_heartbeat {
-                add(&mut text, format_args!("  last heartbeat  {at:.0}\n"));
+                add(&mut text, format_args!("  last event      {at:.0}\n"));
             }
             if let Some(verdict) = &region.verdict {
                 text.push_str(&verdict_text(verdict));

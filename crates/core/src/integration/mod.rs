@@ -14,7 +14,7 @@ use crate::{
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     scope::TenantScope,
     session::TrustedRole,
-    verdict::Verdict,
+    verdict::{Check, Outcome, Verdict},
 };
 
 pub use directory::{Directory, RoleOwner};
@@ -108,6 +108,19 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Returns what the last test of a region found, with what has been proven since: that events come.
+    pub fn verdict(&self, region: &Region) -> Option<Verdict> {
+        let mut verdict = self.regions.get(region)?.verdict.clone()?;
+        if self.heartbeats.contains_key(region) {
+            let event_path = verdict
+                .probes
+                .iter_mut()
+                .filter(|probe| probe.check == Check::EventPath);
+            event_path.for_each(|probe| probe.outcome = Outcome::Passed);
+        }
+        Some(verdict)
+    }
+
     /// Returns what opens a region's registry, if the integration is there and the role is proven.
     pub fn trusted_role(&self, region: &Region) -> Option<TrustedRole> {
         if self.integration.removed_at.is_some() {

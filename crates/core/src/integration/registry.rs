@@ -884,6 +884,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_event_proves_the_event_path_after_the_test() {
+        let world = World::new();
+        let party = world.party().await;
+        let region = region();
+        let probe = |check, outcome| Probe { check, outcome };
+        let mut probes = Check::OF_TRUST
+            .map(|check| probe(check, Outcome::Passed))
+            .to_vec();
+        probes.push(probe(Check::EventPath, unknown()));
+        let (at, request) = (Timestamp::UNIX_EPOCH, RequestId::generate(&OsRandomness));
+        let verdict = Verdict { at, request, probes };
+        let (integrations, role) = (&world.integrations, role(ROLE));
+        let recorded = integrations.record_verdict(&party.scope, &party.id, &region, &role, &verdict);
+        recorded.await.unwrap();
+        let stored = world.connection(&party).await.verdict(&region);
+        assert_eq!(stored, Some(verdict));
+        let heartbeat = integrations.record_heartbeat(&party.scope, &party.id, &region, at, None);
+        heartbeat.await.unwrap();
+        assert!(
+            world
+                .connection(&party)
+                .await
+                .verdict(&region)
+                .unwrap()
+                .is_green()
+        );
+    }
+
+    #[tokio::test]
     async fn the_operators_own_integration_follows_the_deployment() {
         let world = World::new();
         let operator = OperatorScope::of_this_process();
