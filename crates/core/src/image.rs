@@ -10,7 +10,7 @@ use crate::{
     id::{AccountId, IntegrationId, Region, RequestId},
     problem::Problem,
     scope::TenantScope,
-    store::{Condition, Key, Partition, Revision, Store, StoreError, Stored, Write, WriteError},
+    store::{Change, Key, Partition, Store, StoreError, update},
     work::KnownBy,
 };
 
@@ -156,8 +156,6 @@ pub enum FinishError {
     Store(#[from] StoreError),
 }
 
-const ATTEMPTS: usize = 16;
-
 fn partition(scope: &TenantScope, digest: &Digest) -> Partition {
     scope.partition(&["image", &digest.to_string()])
 }
@@ -176,6 +174,28 @@ fn location_key(scope: &TenantScope, digest: &Digest, location: &Location) -> Ke
     partition(scope, digest).key(&["location", account.as_str(), region.as_str(), repository.as_str()])
 }
 
+impl ScanLease {
+    fn running(&self) -> ScanRecord {
+        ScanRecord::Running {
+            holder: self.holder.clone(),
+            until: self.until,
+            interest: 0,
+        }
+    }
+
+    /// Returns how many came while the scan ran, if it is still held under this lease.
+    fn interest(&self, record: Option<&ScanRecord>) -> Option<u32> {
+        match record? {
+            ScanRecord::Running {
+                holder,
+                until,
+                interest,
+            } if *holder == self.holder && *until == self.until => Some(*interest),
+            ScanRecord::Running { .. } | ScanRecord::Open | ScanRecord::Done(_) => None,
+        }
+    }
+}
+
 impl Images {
     /// Opens the images in a store.
     pub fn new(store: Arc<dyn Store>) -> Self {
@@ -192,31 +212,17 @@ impl Images {
         location: &Location,
     ) -> Result<(), StoreError> {
         let key = location_key(scope, digest, location);
-        for _ in 0..ATTEMPTS {
-            let stored = self.store.get(&key).await?;
+        update(&*self.store, &key, |before: Option<Location>| {
             let mut location = location.clone();
-            let condition = match &stored {
-                None => Condition::Absent,
-                Some(stored) => {
-                    let before: Location = stored.parse()?;
-                    if before.observed_at >= location.observed_at {
-                        return Ok(());
-                    }
-                    (location.known_by, location.known_at) = (before.known_by, before.known_at);
-                    Condition::Unchanged(stored.revision)
+            if let Some(before) = before {
+                if before.observed_at >= location.observed_at {
+                    return Change::Keep(());
                 }
-            };
-            match self
-                .store
-                .write(&[Write::put(key.clone(), &location, condition)])
-                .await
-            {
-                Ok(()) => return Ok(()),
-                Err(WriteError::Conflict(_)) => {}
-                Err(WriteError::Store(error)) => return Err(error),
+                (location.known_by, location.known_at) = (before.known_by, before.known_at);
             }
-        }
-        Err(contended())
+            Change::Put(location, ())
+        })
+        .await
     }
 
     /// Returns every place where the image lies or lay.
@@ -262,56 +268,32 @@ impl Images {
         until: Timestamp,
     ) -> Result<Claimed, StoreError> {
         let key = scan_key(scope, digest, catalog_version);
-        for _ in 0..ATTEMPTS {
-            let stored = self.store.get(&key).await?;
-            let record = stored.as_ref().map(Stored::parse::<ScanRecord>).transpose()?;
-            let condition = stored
-                .as_ref()
-                .map_or(Condition::Absent, |s| Condition::Unchanged(s.revision));
-            let (next, claimed) = match record {
-                Some(ScanRecord::Done(summary)) => return Ok(Claimed::Done(summary)),
-                // The holder itself comes again when its message was delivered again after a crash.
-                Some(ScanRecord::Running {
+        update(&*self.store, &key, |record| match record {
+            Some(ScanRecord::Done(summary)) => Change::Keep(Claimed::Done(summary)),
+            // The holder itself comes again when its message was delivered again after a crash.
+            Some(ScanRecord::Running {
+                holder: other,
+                until,
+                interest,
+            }) if other != *holder && until > now => {
+                let record = ScanRecord::Running {
                     holder: other,
                     until,
-                    interest,
-                }) if other != *holder && until > now => {
-                    let record = ScanRecord::Running {
-                        holder: other,
-                        until,
-                        interest: interest + 1,
-                    };
-                    (record, Claimed::Held { until })
-                }
-                Some(ScanRecord::Running { .. } | ScanRecord::Open) | None => {
-                    let record = ScanRecord::Running {
-                        holder: holder.clone(),
-                        until,
-                        interest: 0,
-                    };
-                    let (digest, holder) = (*digest, holder.clone());
-                    (
-                        record,
-                        Claimed::Ours(ScanLease {
-                            digest,
-                            catalog_version,
-                            holder,
-                            until,
-                        }),
-                    )
-                }
-            };
-            match self
-                .store
-                .write(&[Write::put(key.clone(), &next, condition)])
-                .await
-            {
-                Ok(()) => return Ok(claimed),
-                Err(WriteError::Conflict(_)) => {}
-                Err(WriteError::Store(error)) => return Err(error),
+                    interest: interest + 1,
+                };
+                Change::Put(record, Claimed::Held { until })
             }
-        }
-        Err(contended())
+            Some(ScanRecord::Running { .. } | ScanRecord::Open) | None => {
+                let lease = ScanLease {
+                    digest: *digest,
+                    catalog_version,
+                    holder: holder.clone(),
+                    until,
+                };
+                Change::Put(lease.running(), Claimed::Ours(lease))
+            }
+        })
+        .await
     }
 
     /// Ends a scan; those who came while it ran are served by the same result.
@@ -323,10 +305,10 @@ impl Images {
         result: ScanResult,
     ) -> Result<ScanSummary, FinishError> {
         let key = scan_key(scope, &lease.digest, lease.catalog_version);
-        for _ in 0..ATTEMPTS {
-            let Some((revision, _)) = self.held(&key, lease).await? else {
-                return Err(FinishError::Lost);
-            };
+        let finished = update(&*self.store, &key, |record| {
+            if lease.interest(record.as_ref()).is_none() {
+                return Change::Keep(None);
+            }
             let request = lease.holder.clone();
             let summary = ScanSummary {
                 at,
@@ -334,48 +316,22 @@ impl Images {
                 result: result.clone(),
                 announced: false,
             };
-            let record = ScanRecord::Done(summary.clone());
-            match self
-                .store
-                .write(&[Write::put(key.clone(), &record, Condition::Unchanged(revision))])
-                .await
-            {
-                Ok(()) => return Ok(summary),
-                Err(WriteError::Conflict(_)) => {}
-                Err(WriteError::Store(error)) => return Err(error.into()),
-            }
-        }
-        Err(contended().into())
+            Change::Put(ScanRecord::Done(summary.clone()), Some(summary))
+        });
+        finished.await?.ok_or(FinishError::Lost)
     }
 
     /// Gives a scan back because no location could be read, unless somebody came in the meantime.
     pub async fn release_scan(&self, scope: &TenantScope, lease: &ScanLease) -> Result<Released, StoreError> {
         let key = scan_key(scope, &lease.digest, lease.catalog_version);
-        for _ in 0..ATTEMPTS {
-            let Some((revision, interest)) = self.held(&key, lease).await? else {
-                return Ok(Released::Lost);
-            };
-            let record = if interest == 0 {
-                ScanRecord::Open
-            } else {
-                ScanRecord::Running {
-                    holder: lease.holder.clone(),
-                    until: lease.until,
-                    interest: 0,
-                }
-            };
-            match self
-                .store
-                .write(&[Write::put(key.clone(), &record, Condition::Unchanged(revision))])
-                .await
-            {
-                Ok(()) if interest == 0 => return Ok(Released::Open),
-                Ok(()) => return Ok(Released::LookAgain(lease.clone())),
-                Err(WriteError::Conflict(_)) => {}
-                Err(WriteError::Store(error)) => return Err(error),
+        update(&*self.store, &key, |record| {
+            match lease.interest(record.as_ref()) {
+                None => Change::Keep(Released::Lost),
+                Some(0) => Change::Put(ScanRecord::Open, Released::Open),
+                Some(_) => Change::Put(lease.running(), Released::LookAgain(lease.clone())),
             }
-        }
-        Err(contended())
+        })
+        .await
     }
 
     /// Marks that the event about a scan was sent.
@@ -386,43 +342,17 @@ impl Images {
         catalog_version: u32,
     ) -> Result<(), StoreError> {
         let key = scan_key(scope, digest, catalog_version);
-        let Some(stored) = self.store.get(&key).await? else {
-            return Ok(());
-        };
-        let ScanRecord::Done(mut summary) = stored.parse()? else {
-            return Ok(());
-        };
-        summary.announced = true;
-        let write = Write::put(
-            key,
-            &ScanRecord::Done(summary),
-            Condition::Unchanged(stored.revision),
-        );
-        match self.store.write(&[write]).await {
-            // Nothing but this mark changes a scan that is done.
-            Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
-            Err(WriteError::Store(error)) => Err(error),
-        }
-    }
-
-    /// Returns the revision and interest of a scan, if it is still held under the lease.
-    async fn held(&self, key: &Key, lease: &ScanLease) -> Result<Option<(Revision, u32)>, StoreError> {
-        let Some(stored) = self.store.get(key).await? else {
-            return Ok(None);
-        };
-        Ok(match stored.parse()? {
-            ScanRecord::Running {
-                holder,
-                until,
-                interest,
-            } if holder == lease.holder && until == lease.until => Some((stored.revision, interest)),
-            ScanRecord::Running { .. } | ScanRecord::Open | ScanRecord::Done(_) => None,
+        update(&*self.store, &key, |record| match record {
+            Some(ScanRecord::Done(summary)) if !summary.announced => {
+                let announced = true;
+                Change::Put(ScanRecord::Done(ScanSummary { announced, ..summary }), ())
+            }
+            Some(ScanRecord::Done(_) | ScanRecord::Running { .. } | ScanRecord::Open) | None => {
+                Change::Keep(())
+            }
         })
+        .await
     }
-}
-
-fn contended() -> StoreError {
-    StoreError::Unavailable("the item is written by others all the time".into())
 }
 
 #[cfg(test)]

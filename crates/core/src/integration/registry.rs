@@ -14,7 +14,9 @@ use crate::{
     id::{ExternalId, IntegrationId, Region},
     random::Randomness,
     scope::{OperatorScope, TenantScope},
-    store::{Condition, Key, Partition, Store, StoreError, Stored, Write, WriteError},
+    store::{
+        Change, Condition, Key, Partition, Store, StoreError, Stored, Write, WriteError, contended, update,
+    },
     verdict::{Conclusion, Verdict},
 };
 
@@ -342,24 +344,18 @@ impl Integrations {
         role: &RoleArn,
     ) -> Result<bool, StoreError> {
         let key = region_item(scope, id, region);
-        for _ in 0..ATTEMPTS {
-            let Some(stored) = self.store.get(&key).await? else {
-                return Ok(false);
+        update(&*self.store, &key, |connection: Option<RegionConnection>| {
+            let Some(mut connection) = connection else {
+                return Change::Keep(false);
             };
-            let mut connection: RegionConnection = stored.parse()?;
             if connection.trust.is_proven() || connection.trust.role() == Some(role) {
-                return Ok(true);
+                return Change::Keep(true);
             }
             connection.trust = Trust::Claimed { role: role.clone() };
             connection.verdict = None;
-            let write = Write::put(key.clone(), &connection, Condition::Unchanged(stored.revision));
-            match self.store.write(&[write]).await {
-                Ok(()) => return Ok(true),
-                Err(WriteError::Conflict(_)) => {}
-                Err(WriteError::Store(error)) => return Err(error),
-            }
-        }
-        Err(contended())
+            Change::Put(connection, true)
+        })
+        .await
     }
 
     /// Stores what a test of `role` found, and what follows from it, in one transaction.
@@ -525,23 +521,24 @@ impl Integrations {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let key = integration_item(scope, id);
-        for _ in 0..ATTEMPTS {
-            let Some(stored) = self.store.get(&key).await? else {
-                return Ok(false);
-            };
-            let mut integration: Integration = stored.parse()?;
-            if integration.removed_at.is_some() {
-                return Ok(false);
-            }
-            integration.removed_at = Some(now);
-            let write = Write::put(key.clone(), &integration, Condition::Unchanged(stored.revision));
-            match self.store.write(&[write]).await {
-                Ok(()) => return Ok(true),
-                Err(WriteError::Conflict(_)) => {}
-                Err(WriteError::Store(error)) => return Err(error),
-            }
-        }
-        Err(contended())
+        update(
+            &*self.store,
+            &key,
+            |integration: Option<Integration>| match integration {
+                Some(integration) if integration.removed_at.is_none() => {
+                    let removed_at = Some(now);
+                    Change::Put(
+                        Integration {
+                            removed_at,
+                            ..integration
+                        },
+                        true,
+                    )
+                }
+                Some(_) | None => Change::Keep(false),
+            },
+        )
+        .await
     }
 }
 
@@ -563,10 +560,6 @@ fn after(before: &Trust, role: &RoleArn, verdict: &Verdict) -> Trust {
         (Conclusion::Unknown, _) if is_same => before.clone(),
         (Conclusion::Unknown, _) => Trust::Claimed { role: role.clone() },
     }
-}
-
-fn contended() -> StoreError {
-    StoreError::Unavailable("the item is written by others all the time".into())
 }
 
 #[cfg(test)]

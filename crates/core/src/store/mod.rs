@@ -176,6 +176,47 @@ impl Write {
     }
 }
 
+/// What [`update`] is to do with an item, and what its caller is told then.
+pub(crate) enum Change<T, R> {
+    /// Leave it as it is.
+    Keep(R),
+    /// Put this in its place.
+    Put(T, R),
+}
+
+/// How often [`update`] tries again when somebody else wrote in between.
+const ATTEMPTS: usize = 16;
+
+/// Reads an item, lets `change` decide, and writes what it says; again from the start if somebody wrote in between.
+pub(crate) async fn update<T: Serialize + DeserializeOwned, R>(
+    store: &dyn Store,
+    key: &Key,
+    mut change: impl FnMut(Option<T>) -> Change<T, R> + Send,
+) -> Result<R, StoreError> {
+    for _ in 0..ATTEMPTS {
+        let stored = store.get(key).await?;
+        let condition = stored
+            .as_ref()
+            .map_or(Condition::Absent, |stored| Condition::Unchanged(stored.revision));
+        let item = stored.map(|stored| stored.parse()).transpose()?;
+        let (write, result) = match change(item) {
+            Change::Keep(result) => return Ok(result),
+            Change::Put(item, result) => (Write::put(key.clone(), &item, condition), result),
+        };
+        match store.write(&[write]).await {
+            Ok(()) => return Ok(result),
+            Err(WriteError::Conflict(_)) => {}
+            Err(WriteError::Store(error)) => return Err(error),
+        }
+    }
+    Err(contended())
+}
+
+/// Others write the item all the time.
+pub(crate) fn contended() -> StoreError {
+    StoreError::Unavailable("the item is written by others all the time".into())
+}
+
 /// Why the table did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
