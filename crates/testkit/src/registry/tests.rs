@@ -48,6 +48,15 @@ async fn get(server: &RegistryServer, path: &str) -> Response {
         .unwrap()
 }
 
+/// What an error says at the end of its chain.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 fn blob_path(image: &Image) -> String {
     format!("/v2/shop/web/blobs/{}", image.layers[0].digest())
 }
@@ -354,7 +363,8 @@ async fn a_dropped_connection_is_an_error_after_some_bytes() {
             response.chunk().await.unwrap().unwrap(),
             blob_content(&image)[..10]
         );
-        assert!(response.chunk().await.is_err());
+        let error = response.chunk().await.unwrap_err();
+        assert_eq!(innermost(&error), "end of file before message length reached");
     }
 }
 
@@ -468,5 +478,6 @@ async fn a_dropped_server_answers_no_more() {
     drop(server);
     // The task ends at its next turn.
     tokio::task::yield_now().await;
-    assert!(client().get(url).send().await.is_err());
+    let error = client().get(url).send().await.unwrap_err();
+    assert!(error.is_connect(), "{error:?}");
 }
