@@ -9,7 +9,7 @@ use crate::{
     id::TenantId,
     random::Randomness,
     scope::OperatorScope,
-    store::{Condition, Partition, Store, StoreError, Write, WriteError},
+    store::{Condition, Partition, Store, StoreError, Write, try_write},
 };
 
 /// A customer of the operator.
@@ -49,14 +49,11 @@ impl Tenants {
             created_at: now,
         };
         let key = Self::partition().key(&[tenant.id.as_str()]);
-        match self
-            .store
-            .write(&[Write::put(key, &tenant, Condition::Absent)])
-            .await
-        {
-            Ok(()) => Ok(tenant),
-            Err(WriteError::Conflict(_)) => Err(StoreError::Unavailable("an id was made twice".into())),
-            Err(WriteError::Store(error)) => Err(error),
+        let write = Write::put(key, &tenant, Condition::Absent);
+        if try_write(&*self.store, &[write]).await? {
+            Ok(tenant)
+        } else {
+            Err(StoreError::Unavailable("an id was made twice".into()))
         }
     }
 

@@ -8,7 +8,7 @@ use super::{EventKind, UnverifiedEvent};
 use crate::{
     id::{EventId, IntegrationId},
     scope::TenantScope,
-    store::{Condition, Key, Store, StoreError, Write, WriteError},
+    store::{Condition, Key, Store, StoreError, Write, WriteError, try_write},
 };
 
 /// Remembers which events came, so that a repetition has no second effect.
@@ -127,12 +127,9 @@ impl EventLog {
             .saturating_add(Self::KEPT)
             .unwrap_or(Timestamp::MAX);
         let write = Write::put(key, &record, Condition::Unchanged(stored.revision)).expiring(expires_at);
-        match self.store.write(&[write]).await {
-            Ok(()) => Ok(Settled::Now),
-            // Nothing but this mark changes an event.
-            Err(WriteError::Conflict(_)) => Ok(Settled::Already),
-            Err(WriteError::Store(error)) => Err(error),
-        }
+        // Nothing but this mark changes an event.
+        let is_first = try_write(&*self.store, &[write]).await?;
+        Ok(if is_first { Settled::Now } else { Settled::Already })
     }
 }
 

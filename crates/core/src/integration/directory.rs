@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, registry};
+use super::{Connection, records::read_connection};
 use crate::{
     arn::RoleArn,
     endpoint::{Endpoint, EndpointRegion},
@@ -34,6 +34,15 @@ pub(super) struct Owner {
     pub(super) integration: IntegrationId,
 }
 
+impl Owner {
+    pub(super) fn new(scope: &TenantScope, integration: &IntegrationId) -> Self {
+        Self {
+            tenant: scope.tenant().clone(),
+            integration: integration.clone(),
+        }
+    }
+}
+
 pub(super) fn integration_key(integration: &IntegrationId) -> Key {
     Partition::directory(&["integration", integration.as_str()]).key(&["owner"])
 }
@@ -59,7 +68,7 @@ impl Directory {
         };
         let owner: Owner = stored.parse()?;
         let scope = TenantScope::of(owner.tenant);
-        let connection = registry::read_connection(&*self.store, &scope, integration).await?;
+        let connection = read_connection(&*self.store, &scope, integration).await?;
         Ok(connection.map(endpoint_of))
     }
 

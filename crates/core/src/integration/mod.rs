@@ -1,7 +1,13 @@
 //! Integrations: the AWS accounts that tenants connect, region by region.
 
 mod directory;
-mod registry;
+mod integrations;
+mod operator;
+mod records;
+mod trust;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +15,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    arn::RoleArn,
     endpoint::{Credential, Salt},
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     scope::TenantScope,
@@ -18,7 +23,8 @@ use crate::{
 };
 
 pub use directory::{Directory, RoleOwner};
-pub use registry::{Integrations, NewRegion, RecordVerdictError, RecordedVerdict};
+pub use integrations::{Integrations, NewRegion};
+pub use trust::{RecordVerdictError, RecordedVerdict, Trust};
 
 /// One AWS account that a tenant connects, or the operator's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,48 +58,6 @@ pub struct RegionConnection {
     pub trust: Trust,
     /// What the last test found.
     pub verdict: Option<Verdict>,
-}
-
-/// What is known of a region's role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum Trust {
-    /// No role is named yet.
-    Unnamed,
-    /// A role is named, and nothing is proven.
-    Claimed {
-        /// The role.
-        role: RoleArn,
-    },
-    /// The role opens for us and refuses others.
-    Proven {
-        /// The role.
-        role: RoleArn,
-        /// When that was last found.
-        at: Timestamp,
-    },
-    /// The role does not open for us, or does not refuse others: nothing is done with it.
-    Refused {
-        /// The role.
-        role: RoleArn,
-        /// When that was last found.
-        at: Timestamp,
-    },
-}
-
-impl Trust {
-    /// Returns the role, in whatever state it is.
-    pub fn role(&self) -> Option<&RoleArn> {
-        match self {
-            Self::Unnamed => None,
-            Self::Claimed { role } | Self::Proven { role, .. } | Self::Refused { role, .. } => Some(role),
-        }
-    }
-
-    /// Tells whether the role may be used.
-    pub fn is_proven(&self) -> bool {
-        matches!(self, Self::Proven { .. })
-    }
 }
 
 /// An integration with its regions, as it was read.

@@ -203,13 +203,20 @@ pub(crate) async fn update<T: Serialize + DeserializeOwned, R>(
             Change::Keep(result) => return Ok(result),
             Change::Put(item, result) => (Write::put(key.clone(), &item, condition), result),
         };
-        match store.write(&[write]).await {
-            Ok(()) => return Ok(result),
-            Err(WriteError::Conflict(_)) => {}
-            Err(WriteError::Store(error)) => return Err(error),
+        if try_write(store, &[write]).await? {
+            return Ok(result);
         }
     }
     Err(contended())
+}
+
+/// Makes all writes, or none; tells whether the conditions held.
+pub(crate) async fn try_write(store: &dyn Store, writes: &[Write]) -> Result<bool, StoreError> {
+    match store.write(writes).await {
+        Ok(()) => Ok(true),
+        Err(WriteError::Conflict(_)) => Ok(false),
+        Err(WriteError::Store(error)) => Err(error),
+    }
 }
 
 /// Others write the item all the time.

@@ -1,0 +1,226 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    Connection, Integration, RegionConnection, Trust,
+    directory::{Owner, external_id_key, integration_key},
+    records::{
+        HeartbeatRecord, heartbeat_item, integration_item, read_connection, read_connections, region_item,
+    },
+};
+use crate::{
+    arn::RoleArn,
+    endpoint::{Credential, Password, Salt, Username},
+    event::Claim,
+    id::{ExternalId, IntegrationId, Region},
+    random::Randomness,
+    scope::TenantScope,
+    store::{Change, Condition, Store, StoreError, Write, try_write, update},
+};
+
+/// The integrations of tenants, read and written in the scope of one tenant at a time.
+#[derive(Clone)]
+pub struct Integrations {
+    pub(super) store: Arc<dyn Store>,
+}
+
+/// The credentials of a region that is to be connected.
+pub struct NewRegion {
+    /// The region.
+    pub region: Region,
+    /// The user name of its stack.
+    pub username: Username,
+    /// The password of its stack.
+    pub password: Password,
+}
+
+impl Integrations {
+    /// Opens the integrations in a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Makes an integration with its ids, and the regions that are to be connected.
+    pub async fn create(
+        &self,
+        scope: &TenantScope,
+        name: &str,
+        regions: &[NewRegion],
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<Connection, StoreError> {
+        let integration = Integration {
+            id: IntegrationId::generate(randomness),
+            tenant: scope.tenant().clone(),
+            name: name.to_owned(),
+            external_id: ExternalId::generate(randomness),
+            account: None,
+            salt: Salt::generate(randomness),
+            created_at: now,
+            removed_at: None,
+        };
+        let regions = regions.iter().map(|new| {
+            let hash = new.password.hash(&integration.salt);
+            let credential = Credential {
+                username: new.username.clone(),
+                hash,
+                generation: 1,
+            };
+            let region = new.region.clone();
+            RegionConnection {
+                region,
+                credentials: vec![credential],
+                trust: Trust::Unnamed,
+                verdict: None,
+            }
+        });
+        let regions = regions.map(|region| (region.region.clone(), region)).collect();
+        let connection = Connection {
+            integration,
+            regions,
+            heartbeats: BTreeMap::new(),
+        };
+        if try_write(&*self.store, &creation(scope, &connection)).await? {
+            Ok(connection)
+        } else {
+            // 130 random bits are not met twice; whatever this is, it is not to be overwritten.
+            Err(StoreError::Unavailable("an id was made twice".into()))
+        }
+    }
+
+    /// Reads an integration with its regions; another tenant's is as one that is not there.
+    pub async fn find(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+    ) -> Result<Option<Connection>, StoreError> {
+        read_connection(&*self.store, scope, id).await
+    }
+
+    /// Reads all integrations of a tenant.
+    pub async fn list(&self, scope: &TenantScope) -> Result<Vec<Connection>, StoreError> {
+        read_connections(&*self.store, scope).await
+    }
+
+    /// Names the role that a region is to be tested with; a proven role stays proven until a verdict says otherwise.
+    ///
+    /// Tells whether there is such a region.
+    pub async fn claim_role(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        role: &RoleArn,
+    ) -> Result<bool, StoreError> {
+        let key = region_item(scope, id, region);
+        update(&*self.store, &key, |connection: Option<RegionConnection>| {
+            let Some(mut connection) = connection else {
+                return Change::Keep(false);
+            };
+            if connection.trust.is_proven() || connection.trust.role() == Some(role) {
+                return Change::Keep(true);
+            }
+            connection.trust = Trust::Claimed { role: role.clone() };
+            connection.verdict = None;
+            Change::Put(connection, true)
+        })
+        .await
+    }
+
+    /// Notes a heartbeat in one conditional write; an older one changes nothing.
+    pub async fn record_heartbeat(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        at: Timestamp,
+        claim: Option<&Claim>,
+    ) -> Result<(), StoreError> {
+        let record = HeartbeatRecord {
+            at,
+            claim: claim.cloned(),
+        };
+        let key = heartbeat_item(scope, id, region);
+        let write = Write::put(key, &record, Condition::Newer).ordered(at.as_millisecond());
+        try_write(&*self.store, &[write]).await?;
+        Ok(())
+    }
+
+    /// Adds a region that announced itself with valid credentials of another region of the proven account.
+    ///
+    /// It is not watched before its own role is named and proven.
+    pub async fn claim_region(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+    ) -> Result<(), StoreError> {
+        let connection = RegionConnection {
+            region: region.clone(),
+            credentials: Vec::new(),
+            trust: Trust::Unnamed,
+            verdict: None,
+        };
+        let write = Write::put(region_item(scope, id, region), &connection, Condition::Absent);
+        try_write(&*self.store, &[write]).await?;
+        Ok(())
+    }
+
+    /// Removes an integration: its events are answered with "gone" and its role is used no more.
+    ///
+    /// Its ids are kept, so that they are never given out again. Tells whether there was one to remove.
+    pub async fn remove(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let key = integration_item(scope, id);
+        update(
+            &*self.store,
+            &key,
+            |integration: Option<Integration>| match integration {
+                Some(integration) if integration.removed_at.is_none() => {
+                    let removed_at = Some(now);
+                    Change::Put(
+                        Integration {
+                            removed_at,
+                            ..integration
+                        },
+                        true,
+                    )
+                }
+                Some(_) | None => Change::Keep(false),
+            },
+        )
+        .await
+    }
+}
+
+/// The writes that make an integration, if none of its ids was ever given out.
+pub(super) fn creation(scope: &TenantScope, connection: &Connection) -> Vec<Write> {
+    let integration = &connection.integration;
+    let owner = Owner::new(scope, &integration.id);
+    let mut writes = vec![
+        Write::put(
+            integration_item(scope, &integration.id),
+            integration,
+            Condition::Absent,
+        ),
+        Write::put(integration_key(&integration.id), &owner, Condition::Absent),
+        Write::put(
+            external_id_key(&integration.external_id),
+            &owner,
+            Condition::Absent,
+        ),
+    ];
+    writes.extend(connection.regions.values().map(|region| {
+        Write::put(
+            region_item(scope, &integration.id, &region.region),
+            region,
+            Condition::Absent,
+        )
+    }));
+    writes
+}

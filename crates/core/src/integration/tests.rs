@@ -1,0 +1,382 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::{
+    arn::RoleArn,
+    endpoint::{Password, Username},
+    id::RequestId,
+    problem::Problem,
+    random::OsRandomness,
+    scope::OperatorScope,
+    store::{MemoryStore, Store},
+    verdict::Probe,
+};
+
+struct World {
+    integrations: Integrations,
+    directory: Directory,
+}
+
+struct Party {
+    scope: TenantScope,
+    id: IntegrationId,
+}
+
+const ROLE: &str = "arn:aws:iam::111122223333:role/a";
+
+fn region() -> Region {
+    "us-east-1".parse().unwrap()
+}
+
+fn role(text: &str) -> RoleArn {
+    text.parse().unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        Self {
+            integrations: Integrations::new(store.clone()),
+            directory: Directory::new(store),
+        }
+    }
+
+    async fn party(&self) -> Party {
+        let scope = TenantScope::of(TenantId::generate(&OsRandomness));
+        let regions = ["us-east-1", "eu-west-1"].map(|region| NewRegion {
+            region: region.parse().unwrap(),
+            username: Username::parse("events").unwrap(),
+            password: Password::generate(&OsRandomness),
+        });
+        let now = Timestamp::UNIX_EPOCH;
+        let made = self
+            .integrations
+            .create(&scope, "n", &regions, now, &OsRandomness)
+            .await
+            .unwrap();
+        Party {
+            id: made.integration.id.clone(),
+            scope,
+        }
+    }
+
+    async fn record(
+        &self,
+        party: &Party,
+        region: &Region,
+        role: &RoleArn,
+        outcome: &Outcome,
+    ) -> Result<Trust, RecordVerdictError> {
+        let probes = Check::OF_TRUST
+            .map(|check| Probe {
+                check,
+                outcome: outcome.clone(),
+            })
+            .to_vec();
+        let at = Timestamp::UNIX_EPOCH;
+        let verdict = Verdict {
+            at,
+            request: RequestId::generate(&OsRandomness),
+            probes,
+        };
+        let recorded = self
+            .integrations
+            .record_verdict(&party.scope, &party.id, region, role, &verdict)
+            .await?;
+        Ok(recorded.now)
+    }
+
+    async fn connection(&self, party: &Party) -> Connection {
+        self.integrations
+            .find(&party.scope, &party.id)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed(Problem::new("x", "x", "x"))
+}
+
+fn unknown() -> Outcome {
+    Outcome::Unknown(Problem::new("x", "x", "x"))
+}
+
+#[tokio::test]
+async fn only_a_proven_role_of_this_integration_can_be_assumed() {
+    let world = World::new();
+    let party = world.party().await;
+    assert_eq!(world.connection(&party).await.trusted_role(&region()), None);
+    assert!(
+        world
+            .integrations
+            .claim_role(&party.scope, &party.id, &region(), &role(ROLE))
+            .await
+            .unwrap()
+    );
+    assert_eq!(world.connection(&party).await.trusted_role(&region()), None);
+    world
+        .record(&party, &region(), &role(ROLE), &unknown())
+        .await
+        .unwrap();
+    assert_eq!(world.connection(&party).await.trusted_role(&region()), None);
+    world
+        .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+        .await
+        .unwrap();
+    let connection = world.connection(&party).await;
+    let trusted = connection.trusted_role(&region()).unwrap();
+    assert_eq!(trusted.external_id(), &connection.integration.external_id);
+    assert_eq!((trusted.role(), trusted.scope()), (&role(ROLE), &party.scope));
+    assert_eq!(
+        connection.integration.account.as_ref(),
+        Some(role(ROLE).account())
+    );
+    assert_eq!(connection.trusted_role(&"eu-west-1".parse().unwrap()), None);
+
+    // What could not be found out keeps it; what failed suspends it at once.
+    world
+        .record(&party, &region(), &role(ROLE), &unknown())
+        .await
+        .unwrap();
+    let kept = world.connection(&party).await.trusted_role(&region());
+    assert_eq!(kept, Some(trusted));
+    world
+        .record(&party, &region(), &role(ROLE), &failed())
+        .await
+        .unwrap();
+    assert_eq!(world.connection(&party).await.trusted_role(&region()), None);
+
+    world
+        .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+        .await
+        .unwrap();
+    assert!(
+        world
+            .integrations
+            .remove(&party.scope, &party.id, Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap()
+    );
+    assert_eq!(world.connection(&party).await.trusted_role(&region()), None);
+    let late = world
+        .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+        .await;
+    assert!(matches!(late, Err(RecordVerdictError::Missing)), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_role_has_one_owner() {
+    let world = World::new();
+    let [a, b] = [world.party().await, world.party().await];
+    assert_eq!(
+        world.directory.role_owner(&role(ROLE), &a.id).await.unwrap(),
+        RoleOwner::Nobody
+    );
+    world
+        .record(&b, &region(), &role(ROLE), &Outcome::Passed)
+        .await
+        .unwrap();
+    assert_eq!(
+        world.directory.role_owner(&role(ROLE), &a.id).await.unwrap(),
+        RoleOwner::Other
+    );
+    assert_eq!(
+        world.directory.role_owner(&role(ROLE), &b.id).await.unwrap(),
+        RoleOwner::Asker
+    );
+    let stolen = world.record(&a, &region(), &role(ROLE), &Outcome::Passed).await;
+    assert!(matches!(stolen, Err(RecordVerdictError::RoleTaken)), "{stolen:?}");
+    assert_eq!(
+        world.connection(&a).await.regions[&region()].trust,
+        Trust::Unnamed
+    );
+    // A role that fails its test binds nobody, so that naming another's role blocks nothing.
+    let free = role("arn:aws:iam::111122223333:role/free");
+    world.record(&a, &region(), &free, &failed()).await.unwrap();
+    assert_eq!(
+        world.directory.role_owner(&free, &b.id).await.unwrap(),
+        RoleOwner::Nobody
+    );
+}
+
+#[tokio::test]
+async fn a_replaced_role_is_free_again_when_no_region_uses_it() {
+    let world = World::new();
+    let party = world.party().await;
+    let other_region: Region = "eu-west-1".parse().unwrap();
+    let [first, second] = [role(ROLE), role("arn:aws:iam::111122223333:role/b")];
+    world
+        .record(&party, &region(), &first, &Outcome::Passed)
+        .await
+        .unwrap();
+    world
+        .record(&party, &other_region, &first, &Outcome::Passed)
+        .await
+        .unwrap();
+    // A failing candidate does not displace what works.
+    let kept = world.record(&party, &region(), &second, &failed()).await.unwrap();
+    assert_eq!(kept.role(), Some(&first));
+    let stranger = world.party().await;
+    for (replaced, owner) in [(&region(), RoleOwner::Other), (&other_region, RoleOwner::Nobody)] {
+        world
+            .record(&party, replaced, &second, &Outcome::Passed)
+            .await
+            .unwrap();
+        assert_eq!(
+            world.directory.role_owner(&first, &stranger.id).await.unwrap(),
+            owner
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_integration_is_bound_to_one_account() {
+    let world = World::new();
+    let party = world.party().await;
+    world
+        .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+        .await
+        .unwrap();
+    let elsewhere = role("arn:aws:iam::444455556666:role/a");
+    let moved = world
+        .record(
+            &party,
+            &"eu-west-1".parse().unwrap(),
+            &elsewhere,
+            &Outcome::Passed,
+        )
+        .await;
+    assert!(
+        matches!(moved, Err(RecordVerdictError::OtherAccount)),
+        "{moved:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_integration_is_as_a_missing_one() {
+    let world = World::new();
+    let [a, b] = [world.party().await, world.party().await];
+    assert_eq!(world.integrations.find(&a.scope, &b.id).await.unwrap(), None);
+    assert!(
+        !world
+            .integrations
+            .claim_role(&a.scope, &b.id, &region(), &role(ROLE))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .integrations
+            .remove(&a.scope, &b.id, Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap()
+    );
+    let own: Vec<_> = world.integrations.list(&a.scope).await.unwrap();
+    assert_eq!(own.iter().map(|c| &c.integration.id).collect::<Vec<_>>(), [&a.id]);
+}
+
+#[tokio::test]
+async fn the_endpoint_knows_what_it_needs_and_the_latest_heartbeat_counts() {
+    let world = World::new();
+    let party = world.party().await;
+    world
+        .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+        .await
+        .unwrap();
+    let endpoint = world.directory.endpoint(&party.id).await.unwrap().unwrap();
+    assert_eq!(
+        (&endpoint.tenant, endpoint.removed),
+        (party.scope.tenant(), false)
+    );
+    assert_eq!(endpoint.account.as_ref(), Some(role(ROLE).account()));
+    let proven: Vec<_> = endpoint
+        .regions
+        .values()
+        .map(|r| (r.proven, r.credentials.len()))
+        .collect();
+    assert_eq!(proven, [(false, 1), (true, 1)]);
+    let missing = IntegrationId::generate(&OsRandomness);
+    assert!(world.directory.endpoint(&missing).await.unwrap().is_none());
+
+    for second in [5, 9, 7] {
+        let at = Timestamp::from_second(second).unwrap();
+        world
+            .integrations
+            .record_heartbeat(&party.scope, &party.id, &region(), at, None)
+            .await
+            .unwrap();
+    }
+    let heartbeats = world.connection(&party).await.heartbeats;
+    assert_eq!(
+        heartbeats.get(&region()),
+        Some(&Timestamp::from_second(9).unwrap())
+    );
+}
+
+#[tokio::test]
+async fn an_event_proves_the_event_path_after_the_test() {
+    let world = World::new();
+    let party = world.party().await;
+    let region = region();
+    let probe = |check, outcome| Probe { check, outcome };
+    let mut probes = Check::OF_TRUST
+        .map(|check| probe(check, Outcome::Passed))
+        .to_vec();
+    probes.push(probe(Check::EventPath, unknown()));
+    let (at, request) = (Timestamp::UNIX_EPOCH, RequestId::generate(&OsRandomness));
+    let verdict = Verdict { at, request, probes };
+    let (integrations, role) = (&world.integrations, role(ROLE));
+    let recorded = integrations.record_verdict(&party.scope, &party.id, &region, &role, &verdict);
+    recorded.await.unwrap();
+    let stored = world.connection(&party).await.verdict(&region);
+    assert_eq!(stored, Some(verdict));
+    let heartbeat = integrations.record_heartbeat(&party.scope, &party.id, &region, at, None);
+    heartbeat.await.unwrap();
+    assert!(
+        world
+            .connection(&party)
+            .await
+            .verdict(&region)
+            .unwrap()
+            .is_green()
+    );
+}
+
+#[tokio::test]
+async fn the_operators_own_integration_follows_the_deployment() {
+    let world = World::new();
+    let operator = OperatorScope::of_this_process();
+    let own = Party {
+        scope: operator.own(),
+        id: IntegrationId::operator(),
+    };
+    let deployments = [
+        (ROLE, "pw-1f0e5c4a-0000-11ef-8000-0e0000000000", true),
+        (ROLE, "pw-1f0e5c4a-0000-11ef-8000-0e0000000000", false),
+        (
+            "arn:aws:iam::111122223333:role/b",
+            "pw-2f0e5c4a-0000-11ef-8000-0e0000000000",
+            true,
+        ),
+        (
+            "arn:aws:iam::111122223333:role/b",
+            "pw-2f0e5c4a-0000-11ef-8000-0e0000000000",
+            false,
+        ),
+    ];
+    for (role, external_id, expected) in deployments {
+        let (role, external_id) = (self::role(role), external_id.parse::<ExternalId>().unwrap());
+        let (now, region) = (Timestamp::UNIX_EPOCH, region());
+        let integrations = &world.integrations;
+        let written = integrations
+            .ensure_operator(operator, &role, &external_id, &region, now, &OsRandomness)
+            .await;
+        assert_eq!(written.unwrap(), expected);
+        let trusted = world.connection(&own).await.trusted_role(&region).unwrap();
+        assert_eq!((trusted.role(), trusted.external_id()), (&role, &external_id));
+    }
+}
