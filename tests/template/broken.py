@@ -72,6 +72,13 @@ def _get_att(name):
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
+NOTHING = {"Ref": "AWS::NoValue"}
+BASIC = ("AuthParameters", "BasicAuthParameters")
+GENERATE = ("GenerateSecretString",)
+TRANSFORMER = ("Targets", 0, "InputTransformer")
+READ_SECRET = "{{resolve:secretsmanager:${Secret.Id}:SecretString:password}}"
+ANY_SECRET = "arn:aws:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:any"
+
 OPERATOR = [
     ("parameters_have_patterns", without("Parameters", "TableName", "AllowedPattern")),
     ("parameters_have_patterns", set_to("Parameters", "AlarmTopicArn", "AllowedPattern", value="^$|arn:.*")),
@@ -224,14 +231,52 @@ TENANT = [
     ),
     ("t3_password_goes_nowhere_else", set_to("Resources", "Role", "Metadata", value={"p": {"Ref": "Password"}})),
     ("t3_password_goes_nowhere_else", set_to("Parameters", "Password", "Default", value="changeme-changeme-changeme")),
+    ("t3_password_goes_nowhere_else", set_to("Outputs", "Secret", value={"Value": {"Fn::Sub": READ_SECRET}})),
+    (
+        "t3_password_goes_nowhere_else",
+        set_to(*_properties("Connection", *BASIC, "Password"), value={"Ref": "Password"}),
+    ),
+    ("t3_password_goes_nowhere_else", without("Resources", "Secret", "Condition")),
+    (
+        "a_generation_changes_secret_and_connection",
+        set_to(*_properties("Connection", "Description"), value="How this account authenticates."),
+    ),
+    (
+        "a_generation_changes_secret_and_connection",
+        set_to(*_properties("Secret", *GENERATE, "SecretStringTemplate"), value='{"username": "events"}'),
+    ),
+    ("a_generation_changes_secret_and_connection", without(*_properties("Secret", *GENERATE, "GenerateStringKey"))),
+    ("a_generation_changes_secret_and_connection", set_to(*_properties("Secret", *GENERATE, "PasswordLength"), value=12)),
+    (
+        "a_generation_changes_secret_and_connection",
+        set_to(*_properties("Role", "Description"), value={"Fn::Sub": "generation ${CredentialGeneration}"}),
+    ),
     ("t4_output_is_the_role", without("Outputs", "AssumeRoleArn")),
     ("t4_output_is_the_role", set_to("Outputs", "AssumeRoleArn", "Value", value=_get_att("InvokeRole"))),
     ("t5_events_are_retried_and_kept", without(*_properties("ImageEventsRule", "Targets", 0, "RetryPolicy"))),
     ("t5_events_are_retried_and_kept", without(*_properties("ImageEventsRule", "Targets", 0, "DeadLetterConfig"))),
-    ("t5_events_are_retried_and_kept", without_statement("DeadLetterQueuePolicy", "RuleSends")),
+    ("t5_events_are_retried_and_kept", without_statement("DeadLetterQueuePolicy", "RulesSend")),
     ("t5_events_are_retried_and_kept", without_statement("DeadLetterQueuePolicy", "TlsOnly")),
+    ("t5_events_are_retried_and_kept", without(*_properties("HeartbeatRule", "Targets", 0, "DeadLetterConfig"))),
+    (
+        "t5_events_are_retried_and_kept",
+        set_to(
+            *_properties("StackStatusRule", "Targets", 0, "RetryPolicy"),
+            value={"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 0},
+        ),
+    ),
+    (
+        "t5_events_are_retried_and_kept",
+        set_to(
+            *_properties("DeadLetterQueuePolicy", "PolicyDocument", "Statement", 0, "Condition"),
+            value={"ArnEquals": {"aws:SourceArn": _get_att("ImageEventsRule")}},
+        ),
+    ),
+    ("t5_events_are_retried_and_kept", without("Resources", "DeadLettersAlarm")),
+    ("t5_events_are_retried_and_kept", without("Resources", "DeadLettersAlarm", "Condition")),
     ("t5_events_are_retried_and_kept", set_to(*_properties("ApiDestination", "InvocationRateLimitPerSecond"), value=1)),
     ("t6_nothing_is_left_behind", set_to("Resources", "DeadLetterQueue", "DeletionPolicy", value="Retain")),
+    ("t6_nothing_is_left_behind", set_to("Resources", "Secret", "UpdateReplacePolicy", value="Retain")),
     ("role_opens_for_the_connector_alone", without(*_trust("Role", "Condition"))),
     (
         "role_opens_for_the_connector_alone",
@@ -242,6 +287,19 @@ TENANT = [
         set_to(*_trust("Role", "Condition"), value={"StringEqualsIfExists": {"sts:ExternalId": {"Ref": "ExternalId"}}}),
     ),
     ("role_opens_for_the_connector_alone", set_to(*_trust("Role", "Principal"), value={"AWS": "*"})),
+    (
+        "role_opens_for_the_connector_alone",
+        set_to(*_trust("Role", "Condition", "StringEquals", "sts:ExternalId"), value="pw-00000000000000000000000000"),
+    ),
+    (
+        "role_opens_for_the_connector_alone",
+        set_to(*_trust("Role", "Condition", "StringEquals", "sts:ExternalId"), value=[{"Ref": "ExternalId"}, "pw-x"]),
+    ),
+    ("role_opens_for_the_connector_alone", set_to(*_trust("Role", "Action"), value=["sts:AssumeRole", "sts:TagSession"])),
+    (
+        "role_opens_for_the_connector_alone",
+        set_to(*_trust("Role", "Principal"), value={"AWS": {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:root"}}),
+    ),
     ("role_opens_for_the_connector_alone", without(*_trust("InvokeRole", "Condition"))),
     (
         "role_reads_and_nothing_more",
@@ -252,24 +310,74 @@ TENANT = [
     ),
     ("role_reads_and_nothing_more", with_statement("RolePolicy", _allow("ecr:*", "*"))),
     ("role_reads_and_nothing_more", with_statement("RolePolicy", _allow("iam:GetRole", _get_att("InvokeRole")))),
+    # Mistyped: IAM takes it and allows nothing.
+    (
+        "role_reads_and_nothing_more",
+        set_to(*_properties("RolePolicy", "PolicyDocument", "Statement", 0, "Action", 1), value="ecr:BatchGetImages"),
+    ),
+    (
+        "role_reads_and_nothing_more",
+        with_statement("RolePolicy", _allow("secretsmanager:GetSecretValue", {"Fn::Sub": ANY_SECRET})),
+    ),
+    ("role_reads_and_nothing_more", without_statement("RolePolicy", "ReadOwnPassword")),
+    ("role_reads_and_nothing_more", without_statement("RolePolicy", "ReadOwnTrustPolicy")),
+    (
+        "role_reads_and_nothing_more",
+        set_to(*_properties("RolePolicy", "PolicyDocument", "Statement", 0, "Resource"), value="*"),
+    ),
+    (
+        "role_reads_and_nothing_more",
+        set_to(*_properties("RolePolicy", "PolicyDocument", "Statement", 0, "Condition", "Fn::If", 2), value=NOTHING),
+    ),
     (
         "role_reads_and_nothing_more",
         set_to(*_properties("RolePolicy", "PolicyDocument", "Statement", 0, "Action"), value=["ecr:ListImages"]),
     ),
     ("role_reads_and_nothing_more", without(*_properties("RolePolicy", "PolicyDocument", "Statement", 1, "Condition"))),
     (
-        "rule_tells_of_every_image_event",
+        "rules_tell_of_every_event",
         set_to(*_properties("ImageEventsRule", "EventPattern", "resources"), value=[{"exists": True}]),
     ),
     (
-        "rule_tells_of_every_image_event",
+        "rules_tell_of_every_event",
         set_to(*_properties("ImageEventsRule", "EventPattern", "detail-type"), value=["ECR Image Action"]),
     ),
+    ("rules_tell_of_every_event", set_to(*_properties("ImageEventsRule", "EventPattern", "detail"), value=NOTHING)),
+    ("rules_tell_of_every_event", set_to(*_properties("ImageEventsRule", "State"), value="DISABLED")),
+    ("rules_tell_of_every_event", set_to(*_properties("RepositoryDeletionRule", "Targets"), value=[])),
     (
-        "rule_tells_of_every_image_event",
+        "rules_tell_of_every_event",
+        without(*_properties("RepositoryDeletionRule", "EventPattern", "detail", "eventName")),
+    ),
+    ("rules_tell_of_every_event", without(*_properties("StackStatusRule", "EventPattern", "detail"))),
+    ("rules_tell_of_every_event", set_to(*_properties("HeartbeatRule", "ScheduleExpression"), value="rate(1 day)")),
+    ("rules_tell_of_every_event", without(*_properties("HeartbeatRule", "Targets", 0, "RoleArn"))),
+    (
+        "rules_tell_of_every_event",
         set_to(*_properties("InvokeRole", "Policies", 0, "PolicyDocument", "Statement", 0, "Resource"), value="*"),
     ),
-    ("rule_tells_of_every_image_event", set_to(*_properties("ApiDestination", "HttpMethod"), value="GET")),
+    ("rules_tell_of_every_event", set_to(*_properties("ApiDestination", "HttpMethod"), value="GET")),
+    (
+        "messages_are_what_portwarden_reads",
+        without(*_properties("HeartbeatRule", "Targets", 0, "InputTransformer")),
+    ),
+    (
+        "messages_are_what_portwarden_reads",
+        set_to(*_properties("HeartbeatRule", *TRANSFORMER, "InputPathsMap", "id"), value="$.time"),
+    ),
+    (
+        "messages_are_what_portwarden_reads",
+        set_to(*_properties("StackStatusRule", *TRANSFORMER, "InputTemplate", "Fn::Sub", 1, "SecretArn"), value=""),
+    ),
+    (
+        "messages_are_what_portwarden_reads",
+        set_to(*_properties("StackStatusRule", *TRANSFORMER, "InputTemplate", "Fn::Sub", 0), value='{"id": <id>,}'),
+    ),
+    # Who deleted the repository is nobody's business but the tenant's.
+    (
+        "messages_are_what_portwarden_reads",
+        without(*_properties("RepositoryDeletionRule", "Targets", 0, "InputTransformer")),
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ policies can be judged by tools that know nothing of CloudFormation.
 """
 
 import copy
+import json
 import re
 import sys
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ class Stack:
 
     def arn(self, name):
         """Returns the ARN of a resource."""
-        return self._attribute([name, "Arn"])
+        return self.attribute([name, "Arn"])
 
     def output(self, name):
         """Returns the rendered value of an output."""
@@ -144,9 +145,9 @@ class Stack:
     def _call(self, function, argument):
         match function:
             case "Ref":
-                return self._reference(argument)
+                return self.reference(argument)
             case "Fn::GetAtt":
-                return self._attribute(argument)
+                return self.attribute(argument)
             case "Fn::If":
                 condition, then, otherwise = argument
                 return self._render(then if self._holds(condition) else otherwise)
@@ -170,9 +171,9 @@ class Stack:
     def _substitute(self, name, names):
         if name in names:
             return str(self._render(names[name]))
-        return str(self._attribute(name.split(".", 1)) if "." in name else self._reference(name))
+        return str(self.attribute(name.split(".", 1)) if "." in name else self.reference(name))
 
-    def _reference(self, name):
+    def reference(self, name):
         pseudo = {
             "AWS::AccountId": self.account,
             "AWS::NoValue": NOTHING,
@@ -202,10 +203,13 @@ class Stack:
         given = body.get("Properties", {}).get(self._NAME_PROPERTIES.get(body["Type"]))
         return f"{self.name}-{name}" if given is None else self._render(given)
 
-    def _attribute(self, path):
+    def attribute(self, path):
         name, attribute = path
         kind = self.template["Resources"][name]["Type"]
         physical = self._physical_name(name)
+        if kind == "AWS::SecretsManager::Secret" and attribute == "Id":
+            # Secrets Manager adds a hyphen and six characters to the name.
+            return f"arn:aws:secretsmanager:{REGION}:{self.account}:secret:{physical}-a1b2c3"
         if attribute != "Arn":
             return f"{physical}.{attribute}" if attribute != "QueueName" else physical
         place = f"{REGION}:{self.account}"
@@ -229,7 +233,7 @@ def operator_stack(template=None, **parameters):
 
 
 def tenant_stack(template=None, **parameters):
-    """Renders the tenants' template, with the connector role's ARN for its marker."""
+    """Renders the tenants' template, with the connector role's ARN for its marker and a password that somebody chose."""
     template = copy.deepcopy(template or tenant_template())
     given = {
         "Url": "https://api.example.com/v1/events/i-0123456789abcdefghjkmnpqrs",
@@ -246,6 +250,23 @@ def _fill_marker(value):
     if isinstance(value, list):
         return [_fill_marker(item) for item in value]
     return CONNECTOR_ARN if value == CONNECTOR_MARKER else value
+
+
+def recorded_event(name):
+    """Reads an event of `events/`."""
+    return json.loads((ROOT / f"events/{name}.json").read_text())
+
+
+def transformed(transformer, event):
+    """Applies an input transformer as EventBridge does: a value in the place of each name, texts with their quotes."""
+
+    def find(match):
+        value = event
+        for step in transformer["InputPathsMap"][match[1]].removeprefix("$.").split("."):
+            value = value[step]
+        return json.dumps(value)
+
+    return re.sub(r"<([A-Za-z0-9_-]+)>", find, transformer["InputTemplate"])
 
 
 def as_list(value):

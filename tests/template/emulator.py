@@ -33,6 +33,7 @@ from cloudformation import (
     ROOT,
     TENANT_ACCOUNT,
     tenant_template,
+    transformed,
 )
 
 WORK = ROOT / "target/template"
@@ -125,6 +126,11 @@ class Cloud:
             config=Config(retries={"max_attempts": 1}),
         )
 
+    def assume(self, credentials, role, name, **external_id):
+        """Opens a role; returns the session's credentials."""
+        taken = self.as_session(credentials, "sts").assume_role(RoleArn=role, RoleSessionName=name, **external_id)
+        return tuple(taken["Credentials"][key] for key in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+
     def deploy(self, account, name, body, capabilities, **parameters):
         """Creates a stack; returns its outputs and the physical ids of its resources."""
         cloudformation = self.root(account, "cloudformation")
@@ -138,16 +144,35 @@ class Cloud:
             Capabilities=capabilities,
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         )
+        return self._deployed(cloudformation, name, "CREATE_COMPLETE")
+
+    def update(self, account, name, capabilities, **parameters):
+        """Updates a stack with its own template and some other parameters."""
+        cloudformation = self.root(account, "cloudformation")
+        known = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Parameters"]
+        kept = [
+            {"ParameterKey": parameter["ParameterKey"], "UsePreviousValue": True}
+            for parameter in known
+            if parameter["ParameterKey"] not in parameters
+        ]
+        changed = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        cloudformation.update_stack(
+            StackName=name, UsePreviousTemplate=True, Capabilities=capabilities, Parameters=kept + changed
+        )
+        return self._deployed(cloudformation, name, "UPDATE_COMPLETE")
+
+    @staticmethod
+    def _deployed(cloudformation, name, wanted):
         for _ in range(240):
             stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
             if not stack["StackStatus"].endswith("IN_PROGRESS"):
                 break
             time.sleep(0.25)
-        if stack["StackStatus"] != "CREATE_COMPLETE":
+        if stack["StackStatus"] != wanted:
             reasons = [
                 f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
                 for event in cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-                if event["ResourceStatus"] == "CREATE_FAILED"
+                if event["ResourceStatus"].endswith("_FAILED")
             ]
             raise RuntimeError(f"{name} is {stack['StackStatus']}: {'; '.join(reasons)}")
         resources = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
@@ -246,6 +271,7 @@ def _answers(cloud, endpoint):
     yield from _chain(cloud, functions, environments, outputs, tenant_outputs)
     yield from _permissions(cloud, functions, outputs)
     yield from _patterns(cloud, resources, tenant_resources)
+    yield from _made_password(cloud, functions, outputs)
     yield from _deletion(cloud, outputs)
 
 
@@ -282,10 +308,7 @@ def _environments(environments, outputs):
 
 
 def _chain(cloud, functions, environments, outputs, tenant_outputs):
-    def assume(credentials, role, name, **external_id):
-        taken = cloud.as_session(credentials, "sts").assume_role(RoleArn=role, RoleSessionName=name, **external_id)
-        return tuple(taken["Credentials"][key] for key in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
-
+    assume = cloud.assume
     connector, tenant_role = outputs["ConnectorRoleArn"], tenant_outputs["AssumeRoleArn"]
     opens = {("Scanner", "scan-1"), ("Verifier", "verify-1")}
     for function in functions:
@@ -335,6 +358,61 @@ def _chain(cloud, functions, environments, outputs, tenant_outputs):
         denied(registry.put_image, repositoryName="team/app", imageManifest="{}", imageTag="1"),
         True,
     )
+
+
+def _made_password(cloud, functions, outputs):
+    """A stack that nobody typed a password for makes one, which its role reads; another generation is another one."""
+    account = "777788889999"
+    tenant_outputs, resources = cloud.deploy(
+        account,
+        "quick",
+        tenant_body(outputs["ConnectorRoleArn"]),
+        ["CAPABILITY_IAM"],
+        Url="https://api.example.com/v1/events/i-0123456789abcdefghjkmnpqrs",
+        ExternalId=EXTERNAL_ID,
+        Repositories="team/app,base",
+    )
+    role = tenant_outputs["AssumeRoleArn"]
+    connector = cloud.assume(functions["Verifier"], outputs["ConnectorRoleArn"], "verify-1")
+    session = cloud.assume(connector, role, "verify-1", ExternalId=EXTERNAL_ID)
+
+    # The claim says where the secret is.
+    events = cloud.root(account, "events")
+    (target,) = events.list_targets_by_rule(Rule=resources["HeartbeatRule"])["Targets"]
+    envelope = {"id": "1", "time": "2026-11-23T12:00:00Z", "account": account, "region": REGION}
+    claim = json.loads(transformed(target["InputTransformer"], envelope))["detail"]
+    yield "the heartbeat's role", claim["role-arn"], role
+    yield "the heartbeat's repositories", claim["repositories"], "team/app,base"
+
+    secrets = cloud.as_session(session, "secretsmanager")
+    other = cloud.root(account, "secretsmanager").create_secret(Name="database", SecretString="x")["ARN"]
+    yield "reading another secret refused", denied(secrets.get_secret_value, SecretId=other), True
+    made = json.loads(secrets.get_secret_value(SecretId=claim["secret-arn"])["SecretString"])
+    yield "the secret's fields", sorted(made), ["generation", "password", "username"]
+    yield "the secret's user name", made["username"], "portwarden"
+    yield "the secret's password is long", len(made["password"]) >= 43, True
+    yield (
+        "writing the secret refused",
+        denied(secrets.put_secret_value, SecretId=claim["secret-arn"], SecretString="x"),
+        True,
+    )
+
+    iam = cloud.as_session(session, "iam")
+    name = role.split("/")[-1]
+    yield "the role reads itself", iam.get_role(RoleName=name)["Role"]["Arn"], role
+    yield "reading another role refused", denied(iam.get_role, RoleName=resources["InvokeRole"]), True
+
+    registry, owner = cloud.as_session(session, "ecr"), cloud.root(account, "ecr")
+    for repository, refused in (("team/app", False), ("base", False), ("other", True)):
+        owner.create_repository(repositoryName=repository)
+        yield f"listing images of {repository} refused", denied(registry.list_images, repositoryName=repository), refused
+    cloud.update(account, "quick", ["CAPABILITY_IAM"], CredentialGeneration="2")
+    rotated = json.loads(secrets.get_secret_value(SecretId=claim["secret-arn"])["SecretString"])
+    yield "the new generation", rotated["generation"], 2
+    yield "the new password differs", rotated["password"] != made["password"], True
+    cloud.delete(account, "quick")
+    left = [secret["Name"] for secret in cloud.root(account, "secretsmanager").list_secrets()["SecretList"]]
+    yield "secrets afterwards", left, ["database"]
 
 
 def _permissions(cloud, functions, outputs):
@@ -416,6 +494,41 @@ def _patterns(cloud, resources, tenant_resources):
         yield f"an API call passes in {account}", passes(**{"detail-type": "AWS API Call via CloudTrail"}), False
         yield f"another account's event passes in {account}", passes(account="999988887777"), False
         yield f"another source passes in {account}", passes(source="custom.ecr"), False
+    yield from _tenant_patterns(cloud, tenant_resources)
+
+
+def _tenant_patterns(cloud, resources):
+    """A repository's deletion and the stack's own status pass their rules, and what is like them does not."""
+    events = cloud.root(TENANT_ACCOUNT, "events")
+    summary = cloud.root(TENANT_ACCOUNT, "cloudformation").describe_stacks(StackName="tenant")["Stacks"][0]
+    deletion = {
+        "eventSource": "ecr.amazonaws.com",
+        "eventName": "DeleteRepository",
+        "requestParameters": {"repositoryName": "team/app"},
+    }
+    status = {"stack-id": summary["StackId"], "status-details": {"status": "UPDATE_COMPLETE"}}
+    call, change = "AWS API Call via CloudTrail", "CloudFormation Stack Status Change"
+    for rule, source, kind, detail, expected in (
+        ("RepositoryDeletionRule", "aws.ecr", call, deletion, True),
+        ("RepositoryDeletionRule", "aws.ecr", call, deletion | {"eventName": "CreateRepository"}, False),
+        ("RepositoryDeletionRule", "aws.ecr", call, deletion | {"errorCode": "AccessDenied"}, False),
+        ("StackStatusRule", "aws.cloudformation", change, status, True),
+        ("StackStatusRule", "aws.cloudformation", change, status | {"stack-id": "another"}, False),
+    ):
+        event = {
+            "id": "1",
+            "version": "0",
+            "source": source,
+            "detail-type": kind,
+            "account": TENANT_ACCOUNT,
+            "time": "2026-11-23T12:00:00Z",
+            "region": REGION,
+            "resources": [],
+            "detail": detail,
+        }
+        pattern = events.describe_rule(Name=resources[rule])["EventPattern"]
+        answer = events.test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
+        yield f"{rule}: {json.dumps(detail)} passes", answer, expected
 
 
 def _deletion(cloud, outputs):

@@ -23,7 +23,7 @@ from cloudformation import (
     tenant_stack,
 )
 from policies import statements
-from tenant_rules import READ_ACTIONS
+from tenant_rules import READ_ACTIONS, WHOLE_REGISTRY
 
 HERE = Path(__file__).parent / "simulator"
 INSTALLED = ROOT / "target/template/simulator"
@@ -68,6 +68,8 @@ def cases():
     yield from tenant_role_cases()
     yield from connector_cases()
     yield from registry_cases()
+    yield from named_repository_cases()
+    yield from account_cases()
 
 
 def tenant_role_cases():
@@ -86,13 +88,17 @@ def tenant_role_cases():
     yield "tenant's role, no ExternalId", ask(trust, None), DENIED
     for wrong in (changed, EXTERNAL_ID.upper(), EXTERNAL_ID + "0", "*", ""):
         yield f"tenant's role, ExternalId {wrong!r}", ask(trust, wrong), DENIED
+    stranger = "arn:aws:iam::999988887777:role/stranger"
     others = {
+        "a stranger": stranger,
         "another role of the operator": f"arn:aws:iam::{OPERATOR_ACCOUNT}:role/other",
         "a role of the same name elsewhere": "arn:aws:iam::999988887777:role/portwarden-connector",
         "a role of the tenant's own": f"arn:aws:iam::{TENANT_ACCOUNT}:role/other",
     }
     for who, arn in others.items():
         yield f"tenant's role, right ExternalId, {who}", ask(trust, EXTERNAL_ID, arn, anything), DENIED
+
+    yield "tenant's role, no ExternalId, a stranger", ask(trust, None, stranger, anything), DENIED
 
     # The simulator itself, on trusts that the verifier must find.
     def broken(condition):
@@ -202,12 +208,11 @@ def registry_cases():
                 {"Effect": "Allow", "Principal": {"AWS": stack.arn(role)}, "Action": "ecr:*", "Resource": "*"}
             ],
         }
-        whole_registry = ["ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken"]
         for region, account, resource_policy, expected in (
             (REGION, stack.account, None, sorted(READ_ACTIONS)),
             ("us-east-1", stack.account, None, []),
             (REGION, "999988887777", None, []),
-            (REGION, "999988887777", welcome, whole_registry),
+            (REGION, "999988887777", welcome, sorted(WHOLE_REGISTRY)),
         ):
             host = f"{account}, which lets it" if resource_policy else account
             yield (
@@ -222,6 +227,77 @@ def registry_cases():
                     "resourcePolicy": resource_policy,
                 },
                 expected,
+            )
+
+
+def named_repository_cases():
+    """Every ECR action on a repository that the tenant named, on one that it did not, and elsewhere."""
+    stack = tenant_stack(Repositories="team/app,base")
+    lists = sorted(WHOLE_REGISTRY)
+    welcome = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": stack.arn("Role")}, "Action": "ecr:*", "Resource": "*"}],
+    }
+    for name, region, account, resource_policy, expected in (
+        ("team/app", REGION, stack.account, None, sorted(READ_ACTIONS)),
+        ("base", REGION, stack.account, None, sorted(READ_ACTIONS)),
+        ("team/app2", REGION, stack.account, None, lists),
+        ("other", REGION, stack.account, None, lists),
+        ("team/app", "us-east-1", stack.account, None, []),
+        ("team/app", REGION, "999988887777", None, []),
+        ("team/app", REGION, "999988887777", welcome, lists),
+    ):
+        yield (
+            f"role for named repositories, every ECR action, {name} in {region} of {account}",
+            {
+                "principal": session(stack.arn("Role"), "scan-1"),
+                "everyActionOf": "ecr",
+                "resources": {"repository": f"arn:aws:ecr:{region}:{account}:repository/{name}"},
+                "resourceAccount": account,
+                "context": {"aws:RequestedRegion": region, "aws:ResourceAccount": account},
+                "identityPolicies": [policy(stack, "RolePolicy")],
+                "resourcePolicy": resource_policy,
+            },
+            expected,
+        )
+
+
+def account_cases():
+    """What the tenant's role may do besides the registry: read its own secret, and itself."""
+    secret = "arn:aws:secretsmanager:%s:%s:secret:%s"
+    for chosen, stack in ((True, tenant_stack()), (False, tenant_stack(Password=""))):
+        own = stack.attribute(["Secret", "Id"])
+        read = [] if chosen else ["secretsmanager:GetSecretValue"]
+        for resource, expected in (
+            (own, read),
+            (secret % (REGION, stack.account, "database-a1b2c3"), []),
+            (own.replace(REGION, "us-east-1"), []),
+            (own.replace(stack.account, "999988887777"), []),
+        ):
+            yield (
+                f"tenant's role, every action on {resource}, password {'chosen' if chosen else 'made'}",
+                {
+                    "principal": session(stack.arn("Role"), "verify-1"),
+                    "everyActionOf": "secretsmanager",
+                    "resources": {"Secret": resource},
+                    "resourceAccount": resource.split(":")[4],
+                    "context": {},
+                    "identityPolicies": [policy(stack, "RolePolicy")],
+                },
+                expected,
+            )
+        for role, verdict in (("Role", ALLOWED), ("InvokeRole", DENIED)):
+            yield (
+                f"tenant's role reads {role}",
+                {
+                    "principal": session(stack.arn("Role"), "verify-1"),
+                    "action": "iam:GetRole",
+                    "resource": stack.arn(role),
+                    "resourceAccount": stack.account,
+                    "context": {},
+                    "identityPolicies": [policy(stack, "RolePolicy")],
+                },
+                verdict,
             )
 
 

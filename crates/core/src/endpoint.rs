@@ -62,7 +62,8 @@ pub struct Credential {
     pub generation: u32,
 }
 
-/// The name that a caller gives: 1 to 128 printable ASCII characters without a colon.
+/// The name that a caller gives: 1 to 128 printable ASCII characters without a colon, which ends it in a header, and
+/// without double quotes and backslashes, which would end it in the secret of the tenant's stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Username(String);
@@ -105,7 +106,7 @@ pub struct Authenticated {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// The user name has characters or a length that Basic authentication cannot carry safely.
-    #[error("a user name has 1 to 128 printable ASCII characters and no colon")]
+    #[error("a user name has 1 to 128 printable ASCII characters and no colon, double quote or backslash")]
     Username,
     /// The password is too short, or has characters that cannot be sent.
     #[error("a password has 24 to 512 characters and no control characters")]
@@ -115,7 +116,7 @@ pub enum CredentialError {
 impl Username {
     /// Takes a chosen name.
     pub fn parse(text: &str) -> Result<Self, CredentialError> {
-        let is_valid = |b: u8| b.is_ascii_graphic() && b != b':';
+        let is_valid = |b: u8| b.is_ascii_graphic() && !br#":"\"#.contains(&b);
         if (1..=128).contains(&text.len()) && text.bytes().all(is_valid) {
             Ok(Self(text.to_owned()))
         } else {
@@ -374,6 +375,16 @@ mod tests {
 
     fn header(text: &str) -> Option<BasicCredentials> {
         BasicCredentials::parse(format!("Basic {}", BASE64_STANDARD.encode(text)).as_bytes())
+    }
+
+    #[test]
+    fn names_can_be_sent_and_written_by_a_stack() {
+        for name in ["portwarden", "a.b-c_d@e!~", &"a".repeat(128)] {
+            assert_eq!(Username::parse(name).map(String::from), Ok(name.to_owned()));
+        }
+        for name in ["", "a:b", "a b", "a\"b", "a\\b", "ä", "a\n", &"a".repeat(129)] {
+            assert_eq!(Username::parse(name), Err(CredentialError::Username), "{name:?}");
+        }
     }
 
     #[test]

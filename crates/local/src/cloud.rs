@@ -353,8 +353,13 @@ impl LocalCloud {
             .output("ConnectorRoleArn")?
             .parse()
             .map_err(|error| LocalError::call("read the connector role's ARN", error))?;
+        let events_url: Url = format!("{}/v1/events/{integration}", self.api()?)
+            .parse()
+            .map_err(|error| LocalError::call("write the event endpoint's URL", error))?;
         let parameters = StackParameters {
+            tenant_name: plan.name.clone(),
             url: self.public_events_url(&integration)?,
+            events_url: events_url.clone(),
             auth: auth.clone(),
             external_id: external_id.clone(),
         };
@@ -365,9 +370,6 @@ impl LocalCloud {
             .map_err(|error| LocalError::call("read the role's ARN", error))?;
 
         self.verify(&id, &integration, plan, &role).await?;
-        let events_url: Url = format!("{}/v1/events/{integration}", self.api()?)
-            .parse()
-            .map_err(|error| LocalError::call("write the event endpoint's URL", error))?;
         Ok(Tenant {
             id,
             external_id,

@@ -1,7 +1,5 @@
 //! `CloudFormation` templates as values: what has to change before the emulator takes them.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value as Json, json};
 use serde_yaml_ng::Value as Yaml;
 
@@ -103,18 +101,6 @@ impl Template {
             .flatten()
             .filter(move |(_, resource)| resource["Type"] == kind)
             .map(|(id, resource)| (id.as_str(), resource))
-    }
-}
-
-/// Resolves a property that is a text or a reference to a parameter.
-pub(crate) fn resolve_text(property: &Json, parameters: &BTreeMap<&str, &str>) -> Option<String> {
-    match property {
-        Json::String(text) => Some(text.clone()),
-        Json::Object(_) => {
-            let name = property["Ref"].as_str()?;
-            parameters.get(name).map(|value| (*value).to_owned())
-        }
-        _ => None,
     }
 }
 
@@ -337,18 +323,5 @@ Resources:
             template.body["Outputs"]["Other"],
             json!({ "Value": { "Fn::Join": [",", [{ "Ref": "Url" }, { "Fn::GetAtt": ["Rule", "Arn"] }]] } })
         );
-    }
-
-    #[test]
-    fn texts_and_parameters_are_resolved_and_nothing_else() {
-        let parameters = BTreeMap::from([("Url", "https://example.com")]);
-        assert_eq!(
-            resolve_text(&json!({ "Ref": "Url" }), &parameters).as_deref(),
-            Some("https://example.com")
-        );
-        assert_eq!(resolve_text(&json!("POST"), &parameters).as_deref(), Some("POST"));
-        assert_eq!(resolve_text(&json!({ "Ref": "Other" }), &parameters), None);
-        assert_eq!(resolve_text(&json!({ "Fn::Sub": "x" }), &parameters), None);
-        assert_eq!(resolve_text(&Json::Null, &parameters), None);
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     destination::{ApiDestination, BasicAuth, Delivery, RetryPolicy},
     error::LocalError,
     registry::RegistryAddress,
-    template::{Template, resolve_text},
+    template::Template,
 };
 
 /// The stack's name in the tenant's account.
@@ -56,8 +56,12 @@ pub struct Tenant {
 /// What a tenant is given to fill in the stack's parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct StackParameters {
+    /// What people call the tenant.
+    pub tenant_name: String,
     /// The endpoint's public URL.
     pub url: String,
+    /// The endpoint's URL in the emulator.
+    pub events_url: Url,
     pub auth: BasicAuth,
     pub external_id: ExternalId,
 }
@@ -72,38 +76,35 @@ pub(crate) async fn create_stack(
     parameters: &StackParameters,
 ) -> Result<Stack, LocalError> {
     let mut template = Template::parse(TEMPLATE, &tenant_template::render(connector_role))?;
+    for (connection, _) in template.take_resources("AWS::Events::Connection") {
+        let arn = create_connection(account, &connection, &parameters.auth).await?;
+        for (destination, properties) in template.take_resources("AWS::Events::ApiDestination") {
+            let rate = &properties["Properties"]["InvocationRateLimitPerSecond"];
+            let arn = create_destination(account, &destination, &arn, &parameters.events_url, rate).await?;
+            template.replace_references(&destination, &arn);
+        }
+        template.replace_references(&connection, &arn);
+    }
     let parameters = BTreeMap::from([
+        ("TenantName", parameters.tenant_name.as_str()),
         ("Url", parameters.url.as_str()),
         ("Username", parameters.auth.username.as_str()),
         ("Password", parameters.auth.password.expose_secret()),
         ("ExternalId", parameters.external_id.as_str()),
     ]);
-    for (logical_id, connection) in template.take_resources("AWS::Events::Connection") {
-        let arn = create_connection(account, &logical_id, &connection["Properties"], &parameters).await?;
-        for (logical_id, mut destination) in template.take_resources("AWS::Events::ApiDestination") {
-            destination["Properties"]["ConnectionArn"] = Value::String(arn.clone());
-            let arn =
-                create_destination(account, &logical_id, &destination["Properties"], &parameters).await?;
-            template.replace_references(&logical_id, &arn);
-        }
-        template.replace_references(&logical_id, &arn);
-    }
     deploy::create_stack(account, STACK, &template, &parameters).await
 }
 
 async fn create_connection(
     account: &Account,
     logical_id: &str,
-    properties: &Value,
-    parameters: &BTreeMap<&str, &str>,
+    auth: &BasicAuth,
 ) -> Result<String, LocalError> {
-    let basic = &properties["AuthParameters"]["BasicAuthParameters"];
-    let text = |property: &'static str| text(logical_id, basic, property, parameters);
     let basic = CreateConnectionBasicAuthRequestParameters::builder()
-        .username(text("Username")?)
-        .password(text("Password")?)
+        .username(&auth.username)
+        .password(auth.password.expose_secret())
         .build()
-        .map_err(|error| LocalError::template(TEMPLATE, error.to_string()))?;
+        .map_err(|error| LocalError::call("create a connection", error))?;
     let answer = account
         .eventbridge()
         .create_connection()
@@ -122,23 +123,22 @@ async fn create_connection(
         .ok_or_else(|| LocalError::call("create a connection", "the answer has no ARN"))
 }
 
+/// The emulator itself sends scheduled heartbeats there, so that the address must be on this machine.
 async fn create_destination(
     account: &Account,
     logical_id: &str,
-    properties: &Value,
-    parameters: &BTreeMap<&str, &str>,
+    connection: &str,
+    events_url: &Url,
+    rate: &Value,
 ) -> Result<String, LocalError> {
-    let text = |property: &'static str| text(logical_id, properties, property, parameters);
-    let rate = properties["InvocationRateLimitPerSecond"]
-        .as_i64()
-        .and_then(|rate| i32::try_from(rate).ok());
+    let rate = rate.as_i64().and_then(|rate| i32::try_from(rate).ok());
     let answer = account
         .eventbridge()
         .create_api_destination()
         .name(format!("{STACK}-{logical_id}"))
-        .connection_arn(text("ConnectionArn")?)
-        .invocation_endpoint(text("InvocationEndpoint")?)
-        .http_method(ApiDestinationHttpMethod::from(text("HttpMethod")?.as_str()))
+        .connection_arn(connection)
+        .invocation_endpoint(events_url.as_str())
+        .http_method(ApiDestinationHttpMethod::Post)
         .set_invocation_rate_limit_per_second(rate)
         .send()
         .await
@@ -146,20 +146,6 @@ async fn create_destination(
     answer
         .api_destination_arn
         .ok_or_else(|| LocalError::call("create an API destination", "the answer has no ARN"))
-}
-
-fn text(
-    logical_id: &str,
-    properties: &Value,
-    property: &'static str,
-    parameters: &BTreeMap<&str, &str>,
-) -> Result<String, LocalError> {
-    resolve_text(&properties[property], parameters).ok_or_else(|| {
-        LocalError::template(
-            TEMPLATE,
-            format!("{property} of {logical_id} is neither a text nor a parameter"),
-        )
-    })
 }
 
 impl Tenant {

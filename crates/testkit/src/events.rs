@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(event["account"], "111122223333", "{name}");
             assert!(ids.insert(event["id"].to_string()), "{name}");
         }
-        assert_eq!(ids.len(), 19);
+        assert_eq!(ids.len(), 20);
     }
 
     #[test]

@@ -53,6 +53,11 @@ pub enum EventKind {
     Replicated(ImageHint),
     /// An image came through a pull-through cache.
     PulledThrough(ImageHint),
+    /// A repository was deleted with all its images; only where a `CloudTrail` trail records it.
+    RepositoryDeleted {
+        /// The repository.
+        repository: RepositoryName,
+    },
     /// The tenant's stack changed its status.
     StackStatus {
         /// The status, such as `CREATE_COMPLETE`.
@@ -159,7 +164,11 @@ impl EventKind {
             | Self::ReferrerChanged(hint)
             | Self::Replicated(hint)
             | Self::PulledThrough(hint) => Some(hint),
-            Self::StackStatus { .. } | Self::Heartbeat { .. } | Self::RegistryScan | Self::Other => None,
+            Self::RepositoryDeleted { .. }
+            | Self::StackStatus { .. }
+            | Self::Heartbeat { .. }
+            | Self::RegistryScan
+            | Self::Other => None,
         }
     }
 
@@ -181,6 +190,7 @@ impl EventKind {
             Self::ReferrerChanged(_) => "referrer_changed",
             Self::Replicated(_) => "replicated",
             Self::PulledThrough(_) => "pulled_through",
+            Self::RepositoryDeleted { .. } => "repository_deleted",
             Self::StackStatus { .. } => "stack_status",
             Self::Heartbeat { .. } => "heartbeat",
             Self::RegistryScan => "registry_scan",
@@ -209,6 +219,14 @@ impl EventKind {
             }
             ("aws.ecr", "ECR Pull Through Cache Action") => {
                 read::<PullThrough>("ECR Pull Through Cache Action", detail).map(PullThrough::kind)
+            }
+            ("aws.ecr", "AWS API Call via CloudTrail")
+                if detail["eventName"] == "DeleteRepository" && detail["errorCode"].is_null() =>
+            {
+                let DeleteRepository { request_parameters } = read("AWS API Call via CloudTrail", detail)?;
+                Ok(Self::RepositoryDeleted {
+                    repository: request_parameters.repository_name,
+                })
             }
             ("aws.ecr", "ECR Image Scan") | ("aws.inspector2", _) => Ok(Self::RegistryScan),
             ("aws.cloudformation", "CloudFormation Stack Status Change") => {
@@ -283,6 +301,19 @@ impl PullThrough {
             _ => EventKind::Other,
         }
     }
+}
+
+/// Source: `CloudTrail` user guide, "CloudTrail record contents"; ECR's API reference, `DeleteRepository`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeleteRepository {
+    request_parameters: DeletedRepository,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeletedRepository {
+    repository_name: RepositoryName,
 }
 
 /// ECR leaves the tag of an untagged image out, or empty.
@@ -403,6 +434,65 @@ mod tests {
         assert_eq!(
             kind("aws.events", "ECR Image Action", push(json!("1"))),
             EventKind::Other
+        );
+    }
+
+    #[test]
+    fn only_a_deletion_that_happened_deletes_a_repository() {
+        let call = |changes: Value| {
+            let mut detail = json!({"eventSource": "ecr.amazonaws.com", "eventName": "DeleteRepository",
+                "requestParameters": {"repositoryName": "shop/web", "force": true}});
+            for (name, value) in changes.as_object().unwrap() {
+                detail[name] = value.clone();
+            }
+            UnverifiedEvent::parse(&event("aws.ecr", "AWS API Call via CloudTrail", detail))
+                .map(|event| event.kind)
+        };
+        let deleted = EventKind::RepositoryDeleted {
+            repository: "shop/web".parse().unwrap(),
+        };
+        assert_eq!(call(json!({})).unwrap(), deleted);
+        for other in [
+            json!({"eventName": "CreateRepository"}),
+            json!({"eventName": "GetAuthorizationToken", "requestParameters": null}),
+            json!({"errorCode": "RepositoryNotEmptyException"}),
+        ] {
+            assert_eq!(call(other.clone()).unwrap(), EventKind::Other, "{other}");
+        }
+        for malformed in [json!(null), json!({}), json!({"repositoryName": "UPPER"})] {
+            let error = call(json!({ "requestParameters": malformed })).unwrap_err();
+            assert!(matches!(error, EventError::Detail { .. }), "{malformed}: {error}");
+        }
+    }
+
+    /// `tests/template` holds these files to what the template's transformers make of AWS's events.
+    #[test]
+    fn what_a_tenants_stack_sends_is_read() {
+        let read = |text: &str| UnverifiedEvent::parse(text.as_bytes()).unwrap();
+        let heartbeat = read(include_str!("../../../../events/heartbeat.json"));
+        let status = read(include_str!(
+            "../../../../events/cloudformation_stack_status_claim.json"
+        ));
+        let deletion = read(include_str!(
+            "../../../../events/cloudtrail_delete_repository.json"
+        ));
+        for event in [&heartbeat, &status] {
+            let claim = event.kind.claim().unwrap();
+            assert_eq!(
+                claim.role.as_str(),
+                "arn:aws:iam::111122223333:role/portwarden-ecr-Role-1A2B3C4D5E6F"
+            );
+            assert_eq!(claim.external_id.as_str(), "pw-0123456789abcdefghjkmnpqrs");
+            assert_eq!(claim.template_version, "2");
+        }
+        assert_eq!(heartbeat.id.as_str(), "3a06e053-a072-6537-b202-ce4ace81dee7");
+        assert_eq!(heartbeat.time.to_string(), "2026-11-16T01:18:34Z");
+        assert!(matches!(status.kind, EventKind::StackStatus { status, .. } if status == "CREATE_COMPLETE"));
+        assert_eq!(
+            deletion.kind,
+            EventKind::RepositoryDeleted {
+                repository: "shop/web".parse().unwrap()
+            }
         );
     }
 
