@@ -200,6 +200,9 @@ OPERATOR = [
     ("alarms_watch_everything", without("Resources", "VerifyQueueAgeAlarm")),
     ("alarms_watch_everything", set_to(*_properties("ReceiverErrorsAlarm", "MetricName"), value="Invocations")),
     ("alarms_watch_everything", without(*_properties("ProbesRefusedAlarm", "AlarmActions"))),
+    ("alarms_watch_everything", without("Resources", "ScannerThrottlesAlarm")),
+    ("alarms_watch_everything", without("Resources", "OperatorEventsLostAlarm")),
+    ("alarms_watch_everything", set_to(*_properties("ReceiverUnavailableAlarm", "MetricName"), value="5XXError")),
 ]
 
 TENANT = [

@@ -275,14 +275,24 @@ def alarms_watch_everything(template):
         and alarm.get("TreatMissingData") == "notBreaching"
         and alarm.get("ComparisonOperator") == "GreaterThanThreshold"
     }
-    wanted = {("Portwarden", "ProbeRefused", ("verifier",))}
+    wanted = {
+        ("Portwarden", "ProbeRefused", ("verifier",)),
+        ("Portwarden", "ScansFailed", ("scanner", "ours")),
+        ("Portwarden", "VerificationsFailed", ("verifier",)),
+        ("AWS/Lambda", "DestinationDeliveryFailures", (f"{stack.name}-ReceiverFunction",)),
+    }
+    for rule in stack.of_type("AWS::Events::Rule"):
+        wanted.add(("AWS/Events", "InvocationsFailedToBeSentToDlq", (f"{stack.name}-{rule}",)))
+    for api in stack.of_type("AWS::ApiGatewayV2::Api"):
+        wanted.add(("AWS/ApiGateway", "5xx", (f"{stack.name}-{api}",)))
     for queue, properties in stack.of_type("AWS::SQS::Queue").items():
         metric = (
             "ApproximateAgeOfOldestMessage" if "RedrivePolicy" in properties else "ApproximateNumberOfMessagesVisible"
         )
         wanted.add(("AWS/SQS", metric, (f"{stack.name}-{queue}",)))
     for function in FUNCTIONS:
-        wanted.add(("AWS/Lambda", "Errors", (f"{stack.name}-{function}",)))
+        for metric in ("Errors", "Throttles"):
+            wanted.add(("AWS/Lambda", metric, (f"{stack.name}-{function}",)))
     for namespace, metric, dimensions in sorted(wanted - watched):
         yield f"no alarm on {namespace} {metric} of {', '.join(dimensions)}"
 

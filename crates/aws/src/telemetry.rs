@@ -1,4 +1,7 @@
-//! Logs: one JSON object a line, as Lambda reads them.
+//! Logs, one JSON object a line as Lambda reads them, and metrics: the words of both are in [`Line`] and [`Metric`].
+
+mod line;
+mod metrics;
 
 use std::str::FromStr;
 
@@ -11,6 +14,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+pub use self::{
+    line::{Fault, Line, ScanFigures, Service},
+    metrics::{Metric, Metrics, NAMESPACE},
+};
 use crate::Settings;
 
 /// Starts logging to standard output, once in a process.
@@ -76,7 +83,7 @@ where
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         io,
         sync::{Arc, Mutex},
@@ -98,7 +105,8 @@ mod tests {
         }
     }
 
-    fn log(level: &str, work: impl FnOnce()) -> Vec<serde_json::Value> {
+    /// Returns the lines that are logged meanwhile.
+    pub(crate) fn log(level: &str, work: impl FnOnce()) -> Vec<serde_json::Value> {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = subscriber(level.parse().unwrap(), move || writer.clone());
@@ -107,6 +115,14 @@ mod tests {
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// Returns the first column of the first table below a heading of a document.
+    pub(crate) fn first_column<'a>(document: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
+        let (_, section) = document.split_once(&format!("{heading}\n")).unwrap();
+        let rows = section.lines().skip_while(|line| !line.starts_with("| `"));
+        let rows = rows.take_while(|line| line.starts_with('|'));
+        rows.map(|row| row.split('`').nth(1).unwrap())
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     id::{AccountId, IntegrationId, Region, TenantId},
     image::ScanResult,
+    trace::TraceId,
 };
 
 /// The `source` of every event that Portwarden sends.
@@ -61,6 +62,8 @@ pub struct ImageScanned {
     pub sbom: Option<String>,
     /// When it ended.
     pub at: Timestamp,
+    /// What led to the scan.
+    pub trace_id: TraceId,
 }
 
 /// What is known of a connection's role changed.
@@ -79,6 +82,8 @@ pub struct ConnectionChanged {
     pub code: Option<String>,
     /// When it was found.
     pub at: Timestamp,
+    /// What led to the test.
+    pub trace_id: TraceId,
 }
 
 /// Tells everyone who listens.

@@ -11,6 +11,7 @@ use crate::{
     problem::Problem,
     scope::TenantScope,
     store::{Change, Key, Partition, Store, StoreError, update},
+    trace::TraceId,
     work::KnownBy,
 };
 
@@ -88,6 +89,8 @@ pub struct ScanSummary {
     pub at: Timestamp,
     /// The work that did it.
     pub request: RequestId,
+    /// What that work belonged to.
+    pub trace: TraceId,
     /// What it found, or why it could not.
     #[serde(flatten)]
     pub result: ScanResult,
@@ -301,6 +304,7 @@ impl Images {
         &self,
         scope: &TenantScope,
         lease: &ScanLease,
+        trace: TraceId,
         at: Timestamp,
         result: ScanResult,
     ) -> Result<ScanSummary, FinishError> {
@@ -313,6 +317,7 @@ impl Images {
             let summary = ScanSummary {
                 at,
                 request,
+                trace,
                 result: result.clone(),
                 announced: false,
             };
@@ -419,6 +424,10 @@ mod tests {
         RequestId::generate(&OsRandomness)
     }
 
+    fn trace() -> TraceId {
+        TraceId::generate(Timestamp::UNIX_EPOCH, &OsRandomness)
+    }
+
     fn reported() -> ScanResult {
         ScanResult::Reported {
             packages: 1,
@@ -437,7 +446,7 @@ mod tests {
         assert_eq!(world.claim(&second, 1).await, Claimed::Held { until });
         let summary = world
             .images
-            .finish_scan(&world.scope, &lease, world.now, reported())
+            .finish_scan(&world.scope, &lease, trace(), world.now, reported())
             .await
             .unwrap();
         assert_eq!(world.claim(&second, 2).await, Claimed::Done(summary.clone()));
@@ -474,7 +483,7 @@ mod tests {
         assert!(matches!(
             world
                 .images
-                .finish_scan(&world.scope, &lost, world.now, reported())
+                .finish_scan(&world.scope, &lost, trace(), world.now, reported())
                 .await,
             Err(FinishError::Lost)
         ));
@@ -482,7 +491,7 @@ mod tests {
         assert!(matches!(
             world
                 .images
-                .finish_scan(&world.scope, &again, world.now, reported())
+                .finish_scan(&world.scope, &again, trace(), world.now, reported())
                 .await,
             Err(FinishError::Lost)
         ));

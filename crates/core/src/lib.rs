@@ -17,5 +17,6 @@ pub mod session;
 pub mod store;
 pub mod tenant;
 pub mod tenant_template;
+pub mod trace;
 pub mod verdict;
 pub mod work;

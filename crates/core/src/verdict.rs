@@ -94,6 +94,17 @@ pub enum Conclusion {
     Unknown,
 }
 
+impl Conclusion {
+    /// Returns a short name for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl Check {
     /// The checks that decide whether a role may be used at all; the others say how well it serves.
     pub const OF_TRUST: [Self; 9] = [

@@ -12,6 +12,7 @@ use crate::{
     arn::RoleArn,
     id::{AccountId, EventId, IntegrationId, Region, RequestId, TenantId},
     scope::TenantScope,
+    trace::TraceId,
 };
 
 /// Asks the scanner to look at an image in ECR, and to scan it if that has not been done.
@@ -36,6 +37,8 @@ pub struct ScanRequest {
     pub event: Option<EventId>,
     /// The one id of this work in logs and session names.
     pub request: RequestId,
+    /// What this work belongs to.
+    pub trace: TraceId,
     /// When we first knew.
     pub since: Timestamp,
     /// How many invocations have worked on this before without finishing.
@@ -71,6 +74,8 @@ pub struct VerifyRequest {
     pub reason: VerifyReason,
     /// The one id of this work in logs and session names.
     pub request: RequestId,
+    /// What this work belongs to.
+    pub trace: TraceId,
 }
 
 /// Why a connection is tested.
@@ -85,6 +90,29 @@ pub enum VerifyReason {
     Schedule,
     /// A call was refused that should not have been.
     AccessDenied,
+}
+
+impl KnownBy {
+    /// Returns a short name for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Backfill => "backfill",
+            Self::Reconcile => "reconcile",
+        }
+    }
+}
+
+impl VerifyReason {
+    /// Returns a short name for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Stack => "stack",
+            Self::Schedule => "schedule",
+            Self::AccessDenied => "access_denied",
+        }
+    }
 }
 
 impl ScanRequest {

@@ -22,6 +22,7 @@ use portwarden_core::{
     scope::{OperatorScope, TenantScope},
     store::Store,
     tenant::Tenants,
+    trace::TraceId,
     work::{QueueVerify as _, VerifyReason, VerifyRequest},
 };
 use portwarden_oci::{Digest, RepositoryName, Tag};
@@ -445,6 +446,7 @@ impl LocalCloud {
                 role: None,
                 reason: VerifyReason::Asked,
                 request: RequestId::generate(&OsRandomness),
+                trace: TraceId::generate(SystemClock.now(), &OsRandomness),
             })
             .await
             .map_err(|error| LocalError::call("ask for a verification", error))?;

@@ -105,7 +105,7 @@ impl Context {
             verifications: Arc::new(VerifyQueue::new(&aws, config.verify_queue)),
             clock: clock.clone(),
             randomness: Arc::new(OsRandomness),
-            counts: Arc::new(Metrics::new("receiver", clock)),
+            counts: Arc::new(Metrics::new(clock)),
         };
         Ok(Self::new(outside, config.operator))
     }
@@ -141,8 +141,8 @@ impl CountEvents for Metrics {
         self.count(Metric::EventsAccepted { kind });
     }
 
-    fn refused(&self, reason: &'static str) {
-        self.count(Metric::EventsRefused { reason });
+    fn refused(&self, code: &'static str) {
+        self.count(Metric::EventsRefused { code });
     }
 }
 

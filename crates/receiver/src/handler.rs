@@ -8,6 +8,7 @@ use portwarden_core::{
     endpoint::BasicCredentials,
     event::{EventKind, Recorded, UnverifiedEvent},
     id::{IntegrationId, RequestId},
+    trace::TraceId,
     work::{KnownBy, ScanRequest, VerifyReason, VerifyRequest},
 };
 use serde_json::Value;
@@ -32,13 +33,22 @@ const REFUSES_FOR: SignedDuration = SignedDuration::from_secs(5);
 
 /// Receives one event, over HTTP or from the rule for the operator's own registries.
 ///
+/// `tracing_header` is Lambda's, for this invocation; where it has none, a trace begins here.
+///
 /// # Errors
 ///
 /// An HTTP request always has an answer. An event of the rule that is not accepted is an error, so that Lambda tries again
 /// and at last puts it into the dead-letter queue.
-pub async fn handle(context: &Context, payload: &Value) -> Result<Value, Refusal> {
+pub async fn handle(
+    context: &Context,
+    payload: &Value,
+    tracing_header: Option<&str>,
+) -> Result<Value, Refusal> {
     let started = context.clock.now();
-    let mut seen = Seen::default();
+    let trace = tracing_header
+        .and_then(TraceId::of_header)
+        .unwrap_or_else(|| TraceId::generate(started, &*context.randomness));
+    let mut seen = Seen::under(trace);
     let invocation = Invocation::of(payload);
     let is_http = matches!(invocation, Invocation::Http(_));
     let received = clock::within(
@@ -62,7 +72,7 @@ async fn receive(context: &Context, invocation: Invocation, seen: &mut Seen) -> 
     match invocation {
         Invocation::Http(request) => receive_http(context, &request?, seen).await,
         Invocation::Event(body) => {
-            let sender = context.operator.sender(context).await?;
+            let sender = context.operator.sender(context, seen.trace).await?;
             accept(context, &sender, &body, seen).await
         }
     }
@@ -111,6 +121,7 @@ async fn accept(
     seen.event = Some(SeenEvent {
         id: event.id.clone(),
         kind: event.kind.name(),
+        account: event.account.clone(),
         region: event.region.clone(),
     });
     let event = sender.verify(event)?;
@@ -123,21 +134,22 @@ async fn accept(
             .await?;
         context.endpoints.forget(&sender.integration);
     }
-    let accepted = keep(context, sender, &event.event, now).await?;
+    let accepted = keep(context, sender, &event.event, &mut seen.trace, now).await?;
     match accepted {
         Accepted::Event(Recorded::Settled | Recorded::Conflicting) => {}
         Accepted::Event(Recorded::New | Recorded::Repeated) | Accepted::Heartbeat => {
-            queue(context, sender, &event, now).await?;
+            queue(context, sender, &event, seen.trace, now).await?;
         }
     }
     Ok(accepted)
 }
 
-/// Stores an event in one conditional write.
+/// Stores an event in one conditional write; one that came before goes on under its first trace.
 async fn keep(
     context: &Context,
     sender: &Sender,
     event: &UnverifiedEvent,
+    trace: &mut TraceId,
     now: Timestamp,
 ) -> Result<Accepted, Refusal> {
     let Sender {
@@ -152,8 +164,12 @@ async fn keep(
             .await?;
         return Ok(Accepted::Heartbeat);
     }
-    let recorded = context.events.record(scope, integration, event, now).await?;
-    Ok(Accepted::Event(recorded))
+    let kept = context
+        .events
+        .record(scope, integration, event, *trace, now)
+        .await?;
+    *trace = kept.trace;
+    Ok(Accepted::Event(kept.recorded))
 }
 
 /// Queues the work that an event leads to, if it leads to any.
@@ -161,6 +177,7 @@ async fn queue(
     context: &Context,
     sender: &Sender,
     event: &VerifiedEvent,
+    trace: TraceId,
     now: Timestamp,
 ) -> Result<(), Refusal> {
     let VerifiedEvent { event, region } = event;
@@ -177,6 +194,7 @@ async fn queue(
             known_by: KnownBy::Event,
             event: Some(event.id.clone()),
             request: RequestId::generate(&*context.randomness),
+            trace,
             since: now,
             continuation: 0,
         };
@@ -192,6 +210,7 @@ async fn queue(
             role: Some(claim.role.clone()),
             reason: VerifyReason::Stack,
             request: RequestId::generate(&*context.randomness),
+            trace,
         };
         context.verifications.queue_verify(&request).await?;
     }

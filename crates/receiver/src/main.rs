@@ -12,7 +12,8 @@ async fn main() -> Result<(), Error> {
     let context = &context;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         // What lies behind a refusal is in the log already, and may quote a sender: Lambda is told the sentence only.
-        handle(context, &event.payload)
+        let tracing_header = event.context.xray_trace_id.as_deref();
+        handle(context, &event.payload, tracing_header)
             .await
             .map_err(|refusal| Diagnostic {
                 error_type: refusal.code().to_owned(),

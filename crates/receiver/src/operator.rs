@@ -6,6 +6,7 @@ use portwarden_core::{
     arn::RoleArn,
     id::{ExternalId, IntegrationId, Region, RequestId},
     scope::OperatorScope,
+    trace::TraceId,
     work::{VerifyReason, VerifyRequest},
 };
 use tokio::sync::OnceCell;
@@ -41,8 +42,10 @@ impl Operator {
     ///
     /// Only the API and the rule may invoke the function, so the invocation proves that the rule sent them; what they
     /// say of account and region is checked like any other.
-    pub(crate) async fn sender(&self, context: &Context) -> Result<Sender, Refusal> {
-        self.ensured.get_or_try_init(|| self.ensure(context)).await?;
+    pub(crate) async fn sender(&self, context: &Context, trace: TraceId) -> Result<Sender, Refusal> {
+        self.ensured
+            .get_or_try_init(|| self.ensure(context, trace))
+            .await?;
         let OperatorSettings {
             role,
             external_id,
@@ -60,7 +63,7 @@ impl Operator {
 
     /// Makes the integration if it is not there, and has it tested as long as no test has been recorded: then a crash
     /// between the two loses nothing.
-    async fn ensure(&self, context: &Context) -> Result<(), Refusal> {
+    async fn ensure(&self, context: &Context, trace: TraceId) -> Result<(), Refusal> {
         let OperatorSettings {
             role,
             external_id,
@@ -85,6 +88,7 @@ impl Operator {
                 role: None,
                 reason: VerifyReason::Stack,
                 request: RequestId::generate(randomness),
+                trace,
             };
             context.verifications.queue_verify(&request).await?;
         }

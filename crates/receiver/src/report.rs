@@ -1,12 +1,13 @@
 //! The one line in the log, and the one count, that each invocation leaves.
 
 use jiff::SignedDuration;
+use portwarden_aws::{Fault, Line, Service};
 use portwarden_core::{
     event::Recorded,
-    id::{EventId, IntegrationId, Region, TenantId},
+    id::{AccountId, EventId, IntegrationId, Region, TenantId},
     problem,
+    trace::TraceId,
 };
-use tracing::field::display;
 
 use crate::error::{Reason, Refusal};
 
@@ -15,8 +16,8 @@ pub trait CountEvents: Send + Sync {
     /// Counts an event that was accepted, by its kind.
     fn accepted(&self, kind: &'static str);
 
-    /// Counts an event that was not taken, by the reason.
-    fn refused(&self, reason: &'static str);
+    /// Counts an event that was not taken, by the code.
+    fn refused(&self, code: &'static str);
 }
 
 /// What became of an event that is answered with 202.
@@ -31,8 +32,8 @@ pub(crate) enum Accepted {
 /// What is known of an invocation so far.
 ///
 /// Everything here was parsed: no text of a sender gets into a line.
-#[derive(Default)]
 pub(crate) struct Seen {
+    pub(crate) trace: TraceId,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) integration: Option<IntegrationId>,
     pub(crate) event: Option<SeenEvent>,
@@ -42,10 +43,21 @@ pub(crate) struct Seen {
 pub(crate) struct SeenEvent {
     pub(crate) id: EventId,
     pub(crate) kind: &'static str,
+    pub(crate) account: AccountId,
     pub(crate) region: Region,
 }
 
 impl Seen {
+    /// Knows nothing yet but what the invocation belongs to.
+    pub(crate) fn under(trace: TraceId) -> Self {
+        Self {
+            trace,
+            tenant: None,
+            integration: None,
+            event: None,
+        }
+    }
+
     /// Writes the line, and counts.
     pub(crate) fn report(
         &self,
@@ -59,35 +71,39 @@ impl Seen {
             Ok(accepted) => counts.accepted(self.event.as_ref().map_or(accepted.name(), |event| event.kind)),
             Err(refusal) => counts.refused(refusal.code()),
         }
-        self.write_line(outcome, took);
+        match outcome {
+            Ok(accepted) => self.line(accepted.name(), took).info("event accepted"),
+            Err(refusal) if refusal.is_ours() => Line {
+                code: Some(refusal.code()),
+                fault: Some(Fault::Ours),
+                error: Some(problem::chain(refusal)),
+                ..self.line("failed", took)
+            }
+            .error("event not kept"),
+            // What lies behind it may quote the sender.
+            Err(refusal) => Line {
+                code: Some(refusal.code()),
+                fault: Some(Fault::Theirs),
+                reason: refusal.reason().map(Reason::name),
+                error: Some(refusal.to_string()),
+                ..self.line("refused", took)
+            }
+            .warn("event refused"),
+        }
     }
 
-    fn write_line(&self, outcome: &Result<Accepted, Refusal>, took: SignedDuration) {
-        let tenant = self.tenant.as_ref().map(display);
-        let integration = self.integration.as_ref().map(display);
+    fn line(&self, outcome: &'static str, took: SignedDuration) -> Line<'_> {
         let event = self.event.as_ref();
-        let id = event.map(|event| display(&event.id));
-        let kind = event.map(|event| event.kind);
-        let region = event.map(|event| display(&event.region));
-        let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-        macro_rules! line {
-            ($level:ident, $message:literal, $outcome:expr, $($field:tt)*) => {
-                tracing::$level!(
-                    tenant.id = tenant, integration.id = integration, event.id = id, event.kind = kind,
-                    event.region = region, outcome = $outcome, duration_ms, $($field)* $message
-                )
-            };
-        }
-        match outcome {
-            Ok(accepted) => line!(info, "event accepted", accepted.name(),),
-            Err(refusal) if refusal.is_ours() => {
-                let error = problem::chain(refusal);
-                line!(error, "event not kept", "failed", code = refusal.code(), error,);
-            }
-            Err(refusal) => {
-                let (code, reason) = (refusal.code(), refusal.reason().map(Reason::name));
-                line!(warn, "event refused", "refused", code, reason, error = %refusal,);
-            }
+        Line {
+            duration: Some(took),
+            trace: Some(self.trace),
+            tenant: self.tenant.as_ref(),
+            integration: self.integration.as_ref(),
+            account: event.map(|event| &event.account),
+            region: event.map(|event| &event.region),
+            event: event.map(|event| &event.id),
+            kind: event.map(|event| event.kind),
+            ..Line::of(Service::Receiver, outcome)
         }
     }
 }

@@ -133,7 +133,7 @@ impl Outside {
             verifications: Arc::new(VerifyQueue::new(&aws, settings.verify_queue)),
             bus: Arc::new(EventBus::new(&aws, settings.bus)),
             cataloguing: Arc::new(BlockingThreads),
-            metrics: Metrics::new("scanner", Arc::clone(&clock)),
+            metrics: Metrics::new(Arc::clone(&clock)),
             clock,
             limits: Limits::default(),
             parallel: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

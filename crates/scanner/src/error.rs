@@ -3,6 +3,7 @@
 //! What ends a request for good is no error but an [`Outcome`](crate::Outcome): an image that cannot be scanned, an
 //! integration that is gone.
 
+use portwarden_aws::Fault;
 use portwarden_core::{
     announce::AnnounceError, ecr::EcrError, image::FinishError, object::ObjectError, session::AssumeError,
     store::StoreError, work::QueueError,
@@ -74,6 +75,15 @@ impl Failure {
             Self::Store(_) => "store_unavailable",
             Self::Queue(_) => "queue_unavailable",
             Self::Announce(_) => "bus_unavailable",
+        }
+    }
+
+    /// Tells whose fault it is: what a tenant's account, role, registry or image does is not ours.
+    pub(crate) fn fault(&self) -> Fault {
+        match self {
+            Self::Unproven | Self::Ecr(_) | Self::Scan(ScanError::Refused(_)) => Fault::Theirs,
+            failure if failure.is_of_place() => Fault::Theirs,
+            _ => Fault::Ours,
         }
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::{SignedDuration, Timestamp};
+use portwarden_aws::{Line, Metric, Service};
 use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
     announce::{Announcement, ImageScanned},
@@ -36,13 +37,18 @@ pub async fn handle(context: &Context, batch: SqsEvent, ends: Timestamp) -> SqsB
             Ok(request) => look_and_tell(context, &request, &deadline, ends).await,
             Err(error) => {
                 let failure = Failure::Message(error);
-                tracing::error!(
-                    message.id = message.message_id,
-                    outcome = "failed",
-                    code = failure.code(),
-                    error = chain(&failure),
-                    "message goes back to the queue"
-                );
+                Line {
+                    message: message.message_id.as_deref(),
+                    code: Some(failure.code()),
+                    fault: Some(failure.fault()),
+                    error: Some(chain(&failure)),
+                    ..Line::of(Service::Scanner, "failed")
+                }
+                .error("message goes back to the queue");
+                let metrics = &context.outside.metrics;
+                metrics.count(Metric::ScansFailed {
+                    fault: failure.fault(),
+                });
                 false
             }
         };
@@ -213,7 +219,13 @@ impl Work<'_> {
                     return Err(failed.unwrap_or(Failure::TimeOver));
                 }
                 match self.scan_at(&place, &tags).await {
-                    Ok(Scanned::Finished(report)) => return self.report(&lease, &place, &report).await,
+                    Ok(Scanned::Finished(report)) => {
+                        let report = Report {
+                            trace_id: Some(self.request.trace),
+                            ..report
+                        };
+                        return self.report(&lease, &place, &report).await;
+                    }
                     Ok(Scanned::Unfinished { pulled_layers }) => {
                         return self.go_on_later(pulled_layers).await;
                     }
@@ -222,11 +234,17 @@ impl Work<'_> {
                     }
                     Err(Failure::Scan(ScanError::Corrupt(source))) => corrupt = Some((tags, source)),
                     Err(failure) if failure.is_of_place() => {
-                        tracing::warn!(
-                            request.id = %self.request.request, image.digest = %self.request.digest,
-                            image.place = place.name(), code = failure.code(), error = chain(&failure),
-                            "image not read in one place"
-                        );
+                        Line {
+                            integration: Some(&place.integration),
+                            account: Some(&place.registry.account),
+                            region: Some(&place.registry.region),
+                            repository: Some(&place.repository),
+                            code: Some(failure.code()),
+                            fault: Some(failure.fault()),
+                            error: Some(chain(&failure)),
+                            ..Line::of_scan("place_failed", self.request)
+                        }
+                        .warn("image not read in one place");
                         failed = Some(failure);
                     }
                     Err(failure) => return Err(failure),
@@ -312,7 +330,9 @@ impl Work<'_> {
     ) -> Result<Outcome, Failure> {
         let now = self.context.outside.clock.now();
         let images = &self.context.images;
-        let summary = images.finish_scan(&self.scope, lease, now, result).await?;
+        let summary = images
+            .finish_scan(&self.scope, lease, self.request.trace, now, result)
+            .await?;
         self.announce(&summary, place, tags).await?;
         Ok(Outcome::Scanned(summary.result))
     }
@@ -340,6 +360,7 @@ impl Work<'_> {
             report: name(Document::Report),
             sbom: name(Document::CycloneDx),
             at: summary.at,
+            trace_id: summary.trace,
         };
         self.context
             .outside

@@ -1,5 +1,5 @@
-use jiff::Timestamp;
-use portwarden_aws::{Metric, Metrics};
+use jiff::{SignedDuration, Timestamp};
+use portwarden_aws::{Fault, Line, Metric, Metrics, ScanFigures};
 use portwarden_core::{image::ScanResult, problem::chain, work::ScanRequest};
 
 use crate::Failure;
@@ -71,46 +71,47 @@ pub(crate) struct Told<'a> {
 impl Told<'_> {
     /// Leaves the one line in the log that each request has.
     pub(crate) fn log(&self, outcome: &Result<Outcome, Failure>) {
-        let request = self.request;
-        let duration_ms = self.milliseconds_since(self.started);
-        macro_rules! line {
-            ($level:ident, $message:literal, $outcome:expr, $($field:tt)*) => {
-                tracing::$level!(
-                    tenant.id = %request.tenant, integration.id = %request.integration,
-                    image.digest = %request.digest, image.repository = %request.repository,
-                    image.account = %request.account, image.region = %request.region,
-                    request.id = %request.request, request.continuation = request.continuation,
-                    outcome = $outcome, duration_ms, $($field)* $message
-                )
-            };
-        }
+        let line = |outcome| Line {
+            duration: Some(self.now.duration_since(self.started)),
+            ..Line::of_scan(outcome, self.request)
+        };
         match outcome {
-            Ok(
-                done @ Outcome::Scanned(ScanResult::Reported {
-                    packages,
-                    pulled_bytes,
-                    spared_bytes,
-                    ..
-                }),
-            ) => line!(
-                info,
-                "image reported",
-                done.name(),
-                scan.packages = packages,
-                scan.pulled_bytes = pulled_bytes,
-                scan.spared_bytes = spared_bytes,
-                time_to_report_ms = self.milliseconds_since(request.since),
-            ),
-            Ok(done @ Outcome::Scanned(ScanResult::Refused { problem })) => {
-                let (code, error) = (&*problem.code, &*problem.message);
-                line!(warn, "image refused", done.name(), code, error,);
+            Ok(done) => {
+                let line = line(done.name());
+                match done {
+                    Outcome::Scanned(ScanResult::Reported {
+                        packages,
+                        pulled_bytes,
+                        spared_bytes,
+                        ..
+                    }) => Line {
+                        scan: Some(ScanFigures {
+                            packages: *packages,
+                            pulled_bytes: *pulled_bytes,
+                            spared_bytes: *spared_bytes,
+                            time_to_report: self.time_to_report(),
+                        }),
+                        ..line
+                    }
+                    .info("image reported"),
+                    Outcome::Scanned(ScanResult::Refused { problem }) => Line {
+                        code: Some(&problem.code),
+                        fault: Some(Fault::Theirs),
+                        error: Some(problem.message.clone()),
+                        ..line
+                    }
+                    .warn("image refused"),
+                    Outcome::Dropped(_) => line.warn("request dropped"),
+                    _ => line.info("request done"),
+                }
             }
-            Ok(dropped @ Outcome::Dropped(_)) => line!(warn, "request dropped", dropped.name(),),
-            Ok(done) => line!(info, "request done", done.name(),),
-            Err(failure) => {
-                let (code, error) = (failure.code(), chain(failure));
-                line!(error, "request goes back to the queue", "failed", code, error,);
+            Err(failure) => Line {
+                code: Some(failure.code()),
+                fault: Some(failure.fault()),
+                error: Some(chain(failure)),
+                ..line("failed")
             }
+            .error("request goes back to the queue"),
         }
     }
 
@@ -122,15 +123,17 @@ impl Told<'_> {
                 if *partial {
                     metrics.count(Metric::ScansPartial);
                 }
-                metrics.record(Metric::TimeToReport, self.milliseconds_since(self.request.since));
+                metrics.time(Metric::TimeToReport, self.time_to_report());
             }
-            Ok(Outcome::Scanned(ScanResult::Refused { .. })) => metrics.count(Metric::ScansFailed),
-            _ => {}
+            Ok(Outcome::Scanned(ScanResult::Refused { .. })) => metrics.count(Metric::ScansRefused),
+            Ok(_) => {}
+            Err(failure) => metrics.count(Metric::ScansFailed {
+                fault: failure.fault(),
+            }),
         }
     }
 
-    fn milliseconds_since(&self, time: Timestamp) -> u64 {
-        // Clocks differ: what lies in the future counts as now.
-        u64::try_from(self.now.duration_since(time).as_millis()).unwrap_or(0)
+    fn time_to_report(&self) -> SignedDuration {
+        self.now.duration_since(self.request.since)
     }
 }

@@ -203,6 +203,7 @@ impl Work<'_> {
                 role: None,
                 reason: VerifyReason::AccessDenied,
                 request: self.request.request.clone(),
+                trace: self.request.trace,
             };
             self.context.outside.verifications.queue_verify(&request).await?;
         }

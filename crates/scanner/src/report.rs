@@ -7,6 +7,7 @@ use portwarden_catalog::{
     ImageCatalog, LayerPartial, OsRelease, Package, PackageKind,
     cyclonedx::{self, Subject},
 };
+use portwarden_core::trace::TraceId;
 use portwarden_oci::{Digest, MediaType, Platform, Tag};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct Report {
     pub schema_version: u32,
     /// The version of the catalog that read the layers.
     pub catalog_version: u32,
+    /// What led to the scan, where it was an event or a question to the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
     /// What was scanned.
     pub image: ReportedImage,
     /// When the scan, or its last part, started.

@@ -114,6 +114,7 @@ impl Scan<'_> {
         Ok(Scanned::Finished(Report {
             schema_version: Report::SCHEMA_VERSION,
             catalog_version: CATALOG_VERSION,
+            trace_id: None,
             image: ReportedImage {
                 repository: repository.to_owned(),
                 tags,

@@ -1,7 +1,7 @@
 //! A batch of the queue: each message is worked on, and those that failed are reported one by one.
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use portwarden_aws::{Metric, Metrics};
+use portwarden_aws::{Fault, Line, Metric, Metrics, Service};
 use portwarden_core::{problem::chain, verdict::Conclusion, work::VerifyRequest};
 
 use crate::{
@@ -27,52 +27,68 @@ async fn verify_one(context: &Context, metrics: &Metrics, message: &str, body: &
     let request: VerifyRequest = match serde_json::from_str(body) {
         Ok(request) => request,
         Err(error) => {
+            metrics.count(Metric::VerificationsFailed);
             // It stays in the queue, and ends among the dead letters, where a person can read it.
-            tracing::error!(code = "message_malformed", message.id = message, error = %error, "message cannot be read");
+            Line {
+                message: Some(message),
+                code: Some("message_malformed"),
+                fault: Some(Fault::Ours),
+                error: Some(error.to_string()),
+                ..Line::of(Service::Verifier, "failed")
+            }
+            .error("message cannot be read");
             return false;
         }
     };
-    let (tenant, integration) = (request.tenant.as_str(), request.integration.as_str());
-    let (region, id) = (request.region.as_str(), request.request.as_str());
-    match verify(context, &request).await {
+    let started = context.clock.now();
+    let verified = verify(context, &request).await;
+    let took = context.clock.now().duration_since(started);
+    let line = |outcome| Line {
+        duration: Some(took),
+        ..Line::of_verification(outcome, &request)
+    };
+    match verified {
         Ok(Verified::Tested { verdict, recorded }) => {
-            if verdict.conclusion() == Conclusion::Refused {
-                metrics.count(Metric::ProbeRefused);
+            let problem = verdict.first_problem();
+            let line = Line {
+                code: problem.map(|problem| &*problem.code),
+                proven: Some(recorded.now.is_proven()),
+                ..line(verdict.conclusion().name())
+            };
+            match verdict.conclusion() {
+                Conclusion::Trusted => line.info("connection tested"),
+                Conclusion::Refused => {
+                    metrics.count(Metric::ProbeRefused);
+                    let fault = Some(Fault::Theirs);
+                    Line { fault, ..line }.warn("connection refused");
+                }
+                // Our connector or canary is closed, or AWS is busy.
+                Conclusion::Unknown => {
+                    metrics.count(Metric::VerificationsFailed);
+                    let fault = Some(Fault::Ours);
+                    Line { fault, ..line }.error("connection could not be tested");
+                }
             }
-            tracing::info!(
-                tenant.id = tenant,
-                integration.id = integration,
-                region,
-                request.id = id,
-                reason = ?request.reason,
-                outcome = ?verdict.conclusion(),
-                proven = recorded.now.is_proven(),
-                code = verdict.first_problem().map(|problem| &*problem.code),
-                "connection tested"
-            );
             true
         }
         Ok(Verified::Dropped { reason }) => {
-            tracing::info!(
-                tenant.id = tenant,
-                integration.id = integration,
-                region,
-                request.id = id,
+            let reason = Some(reason);
+            Line {
                 reason,
-                "request dropped"
-            );
+                ..line("dropped")
+            }
+            .warn("request dropped");
             true
         }
         Err(error) => {
-            tracing::error!(
-                tenant.id = tenant,
-                integration.id = integration,
-                region,
-                request.id = id,
-                code = error.code(),
-                error = chain(&error),
-                "connection not tested"
-            );
+            metrics.count(Metric::VerificationsFailed);
+            Line {
+                code: Some(error.code()),
+                fault: Some(Fault::Ours),
+                error: Some(chain(&error)),
+                ..line("failed")
+            }
+            .error("connection not tested");
             false
         }
     }

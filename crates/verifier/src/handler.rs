@@ -28,7 +28,7 @@ pub enum Verified {
     },
     /// There is nothing to test: the integration is gone, has not this region, or no role is named.
     Dropped {
-        /// Why.
+        /// Why, in a word.
         reason: &'static str,
     },
 }
@@ -38,23 +38,19 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
     let scope = request.scope();
     let Some(connection) = context.integrations.find(&scope, &request.integration).await? else {
         return Ok(Verified::Dropped {
-            reason: "no such integration",
+            reason: "no_integration",
         });
     };
     if connection.integration.removed_at.is_some() {
-        return Ok(Verified::Dropped {
-            reason: "the integration is removed",
-        });
+        return Ok(Verified::Dropped { reason: "removed" });
     }
     let Some(region) = connection.regions.get(&request.region) else {
         return Ok(Verified::Dropped {
-            reason: "the integration has not this region",
+            reason: "other_region",
         });
     };
     let Some(role) = request.role.as_ref().or(region.trust.role()) else {
-        return Ok(Verified::Dropped {
-            reason: "no role is named",
-        });
+        return Ok(Verified::Dropped { reason: "no_role" });
     };
     context
         .integrations
@@ -94,6 +90,7 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
                 .first_problem()
                 .map(|problem| problem.code.clone().into_owned()),
             at: verdict.at,
+            trace_id: request.trace,
         };
         context
             .bus

@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
     let context = Context::connect(VerifierSettings::read(settings)?).await;
-    let metrics = Metrics::new("verifier", std::sync::Arc::new(SystemClock));
+    let metrics = Metrics::new(std::sync::Arc::new(SystemClock));
     let handle = service_fn(async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(batch::verify_all(&context, &metrics, event.payload).await)
     });

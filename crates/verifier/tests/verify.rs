@@ -21,6 +21,7 @@ use portwarden_core::{
     scope::{OperatorScope, TenantScope},
     session::{AssumeError, ProbeRole, Session, SessionName},
     store::MemoryStore,
+    trace::TraceId,
     verdict::{Check, Conclusion, Outcome, Verdict},
     work::{VerifyReason, VerifyRequest},
 };
@@ -255,6 +256,7 @@ impl Bench {
             role: Some(role.parse().unwrap()),
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
+            trace: TraceId::generate(world.clock.now(), &OsRandomness),
         };
         verify(&context, &request).await.unwrap()
     }
@@ -643,12 +645,7 @@ async fn a_removed_integration_is_not_tested() {
         .unwrap();
     let world = Arc::new(World::new(GOOD));
     let verified = bench.verify(&world, &party, ROLE).await;
-    assert_eq!(
-        verified,
-        Verified::Dropped {
-            reason: "the integration is removed"
-        }
-    );
+    assert_eq!(verified, Verified::Dropped { reason: "removed" });
     assert_eq!(*world.calls.lock().unwrap(), [""; 0]);
 }
 

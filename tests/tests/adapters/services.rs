@@ -32,6 +32,7 @@ async fn queues_carry_what_they_are_given() {
         known_by: KnownBy::Event,
         event: None,
         request: RequestId::generate(&OsRandomness),
+        trace: "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap(),
         since: "2026-01-01T00:00:00Z".parse().unwrap(),
         continuation: 0,
     };
@@ -42,6 +43,7 @@ async fn queues_carry_what_they_are_given() {
         role: None,
         reason: VerifyReason::Stack,
         request: RequestId::generate(&OsRandomness),
+        trace: scan.trace,
     };
     let scans = ScanQueue::new(&cloud.aws, urls[0].clone());
     scans.queue_scan(&scan).await.unwrap();
@@ -112,6 +114,7 @@ async fn a_bus_that_is_there_takes_events() {
         proven: true,
         code: None,
         at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        trace_id: "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap(),
     });
     let bus = EventBus::new(&cloud.aws, "default".into());
     bus.announce(&announcement).await.unwrap();

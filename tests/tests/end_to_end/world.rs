@@ -7,15 +7,17 @@ use std::{
     time::Duration,
 };
 
-use portwarden_aws::{Aws, VerifyQueue};
+use portwarden_aws::{Aws, Service, SystemClock, VerifyQueue};
 use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
     arn::RoleArn,
+    clock::Clock as _,
     id::{IntegrationId, RequestId},
     image::{Images, Location, ScanSummary},
     integration::{Integrations, RegionConnection},
     random::OsRandomness,
     scope::{OperatorScope, TenantScope},
+    trace::TraceId,
     verdict::Verdict,
     work::{QueueVerify as _, VerifyReason, VerifyRequest},
 };
@@ -27,7 +29,7 @@ use portwarden_local::{
 };
 use portwarden_oci::Digest;
 use reqwest::{Client, StatusCode, Url};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long something may take that takes a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -154,6 +156,7 @@ impl World {
             role: Some(role.clone()),
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
+            trace: TraceId::generate(SystemClock.now(), &OsRandomness),
         };
         let operator = self.cloud.operator();
         let aws = Aws::over(operator.sdk_config(), None);
@@ -167,6 +170,78 @@ impl World {
             (verdict.request == request.request).then_some(verdict)
         })
         .await
+    }
+
+    /// Returns what a function has logged, one value for each line that is JSON.
+    pub(crate) async fn logs(&self, service: Service) -> Vec<Value> {
+        let group = format!("/aws/lambda/{}-{}", self.cloud.stack().name, service.name());
+        let request = json!({"logGroupName": group});
+        let found = self
+            .json_api("logs", "Logs_20140328.FilterLogEvents", &request)
+            .await;
+        let events = found["events"].as_array().unwrap().iter();
+        events
+            .filter_map(|event| serde_json::from_str(event["message"].as_str()?).ok())
+            .collect()
+    }
+
+    /// Makes a queue that gets what is announced from now on.
+    pub(crate) async fn subscribe(&self) -> String {
+        let queue = self.sqs().create_queue().queue_name("subscriber").send().await;
+        let queue = queue.unwrap().queue_url.unwrap();
+        let bus = self.cloud.stack().output("EventBusName").unwrap();
+        let operator = self.cloud.operator();
+        let arn = format!("arn:aws:sqs:{}:{}:subscriber", operator.region(), operator.id());
+        let rule =
+            json!({"Name": "all", "EventBusName": bus, "EventPattern": "{\"source\": [\"portwarden\"]}"});
+        self.json_api("events", "AWSEvents.PutRule", &rule).await;
+        let target = json!({"Rule": "all", "EventBusName": bus, "Targets": [{"Id": "queue", "Arn": arn}]});
+        self.json_api("events", "AWSEvents.PutTargets", &target).await;
+        queue
+    }
+
+    /// Takes everything that lies in a queue of the operator's now.
+    pub(crate) async fn take_messages(&self, queue: &str) -> Vec<String> {
+        let client = self.sqs();
+        let mut bodies = Vec::new();
+        loop {
+            let batch = client
+                .receive_message()
+                .queue_url(queue)
+                .max_number_of_messages(10);
+            let batch = batch.send().await.unwrap().messages.unwrap_or_default();
+            if batch.is_empty() {
+                return bodies;
+            }
+            for message in batch {
+                let receipt = message.receipt_handle.unwrap();
+                let delete = client.delete_message().queue_url(queue).receipt_handle(receipt);
+                delete.send().await.unwrap();
+                bodies.push(message.body.unwrap());
+            }
+        }
+    }
+
+    /// A client of SQS in the operator's account.
+    pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.cloud.operator().sdk_config())
+    }
+
+    /// Calls an API that has the JSON protocol, as the operator's root.
+    async fn json_api(&self, service: &str, target: &str, request: &Value) -> Value {
+        let answer = Client::new()
+            .post(self.cloud.emulator_endpoint())
+            .header("authorization", authorization(self.cloud.operator(), service))
+            .header("x-amz-target", target)
+            .header("content-type", "application/x-amz-json-1.1")
+            .body(request.to_string())
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{target}: {text}");
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Calls an API that has the query protocol, as an account's root.

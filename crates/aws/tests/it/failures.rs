@@ -201,6 +201,7 @@ async fn an_event_that_the_bus_does_not_take_is_an_error() {
         proven: true,
         code: None,
         at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        trace_id: "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap(),
     });
     let taken = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]});
     let failed =

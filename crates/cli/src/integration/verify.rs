@@ -10,6 +10,7 @@ use portwarden_core::{
     random::OsRandomness,
     scope::TenantScope,
     store::StoreError,
+    trace::TraceId,
     verdict::{Conclusion, Verdict},
     work::{VerifyReason, VerifyRequest},
 };
@@ -66,6 +67,7 @@ impl VerifyArgs {
             role: self.role_arn.clone(),
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
+            trace: TraceId::generate(SystemClock.now(), &OsRandomness),
         };
         stack.verifications.queue_verify(&request).await?;
         let integrations = Integrations::new(stack.store);
@@ -215,6 +217,7 @@ mod tests {
                 role: Some(ROLE.parse().unwrap()),
                 reason: VerifyReason::Asked,
                 request: RequestId::generate(&OsRandomness),
+                trace: TraceId::generate(self.clock.now(), &OsRandomness),
             }
         }
 

@@ -9,12 +9,22 @@ use crate::{
     id::{EventId, IntegrationId},
     scope::TenantScope,
     store::{Condition, Key, Store, StoreError, Write, WriteError, try_write},
+    trace::TraceId,
 };
 
 /// Remembers which events came, so that a repetition has no second effect.
 #[derive(Clone)]
 pub struct EventLog {
     store: Arc<dyn Store>,
+}
+
+/// An event that was handed to [`EventLog::record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// What became of it.
+    pub recorded: Recorded,
+    /// The trace under which it came first, whichever delivery this is.
+    pub trace: TraceId,
 }
 
 /// What became of an event that was handed to [`EventLog::record`].
@@ -46,6 +56,7 @@ struct EventRecord {
     source: String,
     time: Timestamp,
     received_at: Timestamp,
+    trace: TraceId,
     body: Digest,
     /// Set by whoever takes up the work, which proves that it was queued.
     settled: bool,
@@ -67,19 +78,21 @@ impl EventLog {
             .key(&["event"])
     }
 
-    /// Stores an event in one conditional write.
+    /// Stores an event, which came under `trace`, in one conditional write.
     pub async fn record(
         &self,
         scope: &TenantScope,
         integration: &IntegrationId,
         event: &UnverifiedEvent,
+        trace: TraceId,
         received_at: Timestamp,
-    ) -> Result<Recorded, StoreError> {
+    ) -> Result<Kept, StoreError> {
         let record = EventRecord {
             kind: event.kind.clone(),
             source: event.source.clone(),
             time: event.time,
             received_at,
+            trace,
             body: event.body,
             // What leads to no work has none to lose. Nobody marks a claim: testing a role once more does no harm.
             settled: event.kind.hint().is_none() && event.kind.claim().is_none(),
@@ -87,23 +100,24 @@ impl EventLog {
         let key = Self::key(scope, integration, &event.id);
         let expires_at = received_at.saturating_add(Self::KEPT).unwrap_or(Timestamp::MAX);
         let write = Write::put(key, &record, Condition::Absent).expiring(expires_at);
+        let under = |trace, recorded| Ok(Kept { recorded, trace });
         let existing = match self.store.write(&[write]).await {
-            Ok(()) => return Ok(Recorded::New),
+            Ok(()) => return under(trace, Recorded::New),
             Err(WriteError::Conflict(conflict)) => conflict.existing,
             Err(WriteError::Store(error)) => return Err(error),
         };
         // An item that vanished in between is as if it had never been marked.
         let Some(existing) = existing else {
-            return Ok(Recorded::Repeated);
+            return under(trace, Recorded::Repeated);
         };
         let existing: EventRecord = existing.parse()?;
-        Ok(if existing.body != event.body {
-            Recorded::Conflicting
+        if existing.body != event.body {
+            under(trace, Recorded::Conflicting)
         } else if existing.settled {
-            Recorded::Settled
+            under(existing.trace, Recorded::Settled)
         } else {
-            Recorded::Repeated
-        })
+            under(existing.trace, Recorded::Repeated)
+        }
     }
 
     /// Marks an event whose work was taken up.
@@ -161,9 +175,11 @@ mod tests {
                 "region": "us-west-2", "detail": detail,
             });
             let event = UnverifiedEvent::parse(body.to_string().as_bytes()).unwrap();
-            log.record(&scope, &integration, &event, event.time)
+            let trace = TraceId::generate(event.time, &OsRandomness);
+            log.record(&scope, &integration, &event, trace, event.time)
                 .await
                 .unwrap()
+                .recorded
         };
         let bare = json!({"stack-id": "s-1", "status-details": {"status": "CREATE_COMPLETE"}});
         assert_eq!(record(&bare).await, Recorded::New);
@@ -184,7 +200,9 @@ mod tests {
         let integration = IntegrationId::generate(&OsRandomness);
         let event = event("1");
         let record = async |scope, event: &UnverifiedEvent| {
-            log.record(scope, &integration, event, event.time).await.unwrap()
+            let trace = TraceId::generate(event.time, &OsRandomness);
+            let kept = log.record(scope, &integration, event, trace, event.time).await;
+            kept.unwrap().recorded
         };
         assert_eq!(record(&scope, &event).await, Recorded::New);
         assert_eq!(record(&scope, &event).await, Recorded::Repeated);
@@ -201,5 +219,26 @@ mod tests {
         );
         assert_eq!(record(&scope, &event).await, Recorded::Settled);
         assert_eq!(record(&other, &event).await, Recorded::Repeated);
+    }
+
+    #[tokio::test]
+    async fn every_delivery_goes_under_the_trace_of_the_first() {
+        let log = EventLog::new(Arc::new(MemoryStore::default()));
+        let scope = TenantScope::of(TenantId::generate(&OsRandomness));
+        let integration = IntegrationId::generate(&OsRandomness);
+        let event = event("1");
+        let record = async |event: &UnverifiedEvent| {
+            let trace = TraceId::generate(event.time, &OsRandomness);
+            let kept = log.record(&scope, &integration, event, trace, event.time).await;
+            (trace, kept.unwrap().trace)
+        };
+        let (first, kept) = record(&event).await;
+        assert_eq!(kept, first);
+        assert_eq!(record(&event).await.1, first);
+        log.settle(&scope, &integration, &event.id).await.unwrap();
+        assert_eq!(record(&event).await.1, first);
+        // What is not this event is not of its trace.
+        let (other, kept) = record(&self::event("2")).await;
+        assert_eq!(kept, other);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     id::{AccountId, EventId, ExternalId, Region},
 };
 
-pub use log::{EventLog, Recorded, Settled};
+pub use log::{EventLog, Kept, Recorded, Settled};
 
 /// An event as its sender states it: nothing in it is proven.
 ///

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use portwarden_core::{
     event::{EventLog, Settled},
+    id::RequestId,
     integration::Trust,
+    trace::TraceId,
     work::{KnownBy, ScanRequest, VerifyReason},
 };
 use portwarden_testkit::events;
@@ -41,8 +43,8 @@ async fn every_recorded_event_is_kept_and_leads_where_it_points() {
         let scans = world.outside.queues.take_scans();
         let verifications = world.outside.queues.take_verifications();
         if HINTS.contains(&name.as_str()) {
-            let request = scans[0].request.clone();
-            assert_eq!(scans, [scan_of(&world, &event, request)], "{name}");
+            let made = (scans[0].request.clone(), scans[0].trace);
+            assert_eq!(scans, [scan_of(&world, &event, made)], "{name}");
         } else {
             assert_eq!(scans, [], "{name}");
         }
@@ -60,7 +62,7 @@ async fn every_recorded_event_is_kept_and_leads_where_it_points() {
     }
 }
 
-fn scan_of(world: &World, event: &Value, request: portwarden_core::id::RequestId) -> ScanRequest {
+fn scan_of(world: &World, event: &Value, (request, trace): (RequestId, TraceId)) -> ScanRequest {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     ScanRequest {
         tenant: world.scope.tenant().clone(),
@@ -72,6 +74,7 @@ fn scan_of(world: &World, event: &Value, request: portwarden_core::id::RequestId
         known_by: KnownBy::Event,
         event: Some(text(&event["id"]).parse().unwrap()),
         request,
+        trace,
         since: world.clock_now(),
         continuation: 0,
     }

@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use portwarden_receiver::handler::handle;
 use portwarden_testkit::events;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{Fault, World, push, request_with_body, with_credentials};
+use crate::world::{Answer, Fault, World, push, request, request_with_body, with_credentials};
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -70,17 +71,17 @@ async fn each_invocation_leaves_one_line_with_what_is_known_of_it() {
         (&json!("e-1"), &json!("image_pushed"))
     );
     assert_eq!(
-        (&line["outcome"], &line["duration_ms"]),
+        (&line["outcome.name"], &line["duration_ms"]),
         (&json!("new"), &json!(0))
     );
     world.post(&push("e-1")).await;
-    assert_eq!(captured.lines()[0]["outcome"], "repeated");
+    assert_eq!(captured.lines()[0]["outcome.name"], "repeated");
     world.http(&events::load("http_api_push_wrong_credentials")).await;
     let [line] = &captured.lines()[..] else {
         panic!("one line")
     };
     assert_eq!(
-        (&line["code"], &line["reason"]),
+        (&line["outcome.code"], &line["outcome.reason"]),
         (&json!("not_accepted"), &json!("credentials"))
     );
     assert_eq!((&line["level"], line.get("tenant.id")), (&json!("WARN"), None));
@@ -90,13 +91,45 @@ async fn each_invocation_leaves_one_line_with_what_is_known_of_it() {
         panic!("one line")
     };
     assert_eq!(
-        (&line["level"], &line["code"]),
+        (&line["level"], &line["outcome.code"]),
         (&json!("ERROR"), &json!("unavailable"))
     );
-    assert_eq!(line["error"], "the table is unavailable: the connection broke");
+    assert_eq!(
+        line["outcome.error"],
+        "the table is unavailable: the connection broke"
+    );
     world.outside.fail_at(1, Fault::Hangs);
     world.post(&push("e-3")).await;
     assert_eq!(captured.lines()[0]["duration_ms"], 3500);
+}
+
+#[tokio::test]
+async fn a_delivery_goes_under_the_trace_of_its_events_first() {
+    let world = World::connected().await;
+    let (captured, _guard) = capture();
+    let deliver = async |id: &str, header: Option<&str>| {
+        let answer = handle(&world.context, &request(&push(id)), header).await.unwrap();
+        assert_eq!(Answer::of(&answer).status, 202);
+        let traces: Vec<_> = captured
+            .lines()
+            .iter()
+            .map(|line| line["trace.id"].clone())
+            .collect();
+        let queued = world.outside.queues.take_scans();
+        let queued: Vec<_> = queued.iter().map(|scan| json!(scan.trace)).collect();
+        assert_eq!(traces, queued);
+        traces[0].as_str().unwrap().to_owned()
+    };
+    let first = "1-5759e988-bd862e3fe1be46a994272793";
+    let header = format!("Root={first};Parent=53995c3f42cd8ad8;Sampled=0");
+    assert_eq!(deliver("e-1", Some(&header)).await, first);
+    let later = "Root=1-5759e999-000000000000000000000001";
+    assert_eq!(deliver("e-1", Some(later)).await, first);
+    assert_eq!(deliver("e-1", None).await, first);
+    // Without a header that can be read a trace begins here.
+    let [bare, garbled] = [deliver("e-2", None).await, deliver("e-3", Some("Root=x")).await];
+    let now = format!("1-{:08x}-", world.clock_now().as_second());
+    assert!(bare != garbled && bare.starts_with(&now), "{bare} {garbled}");
 }
 
 #[tokio::test]

@@ -125,7 +125,10 @@ async fn the_envelope_alone_tells_http_from_eventbridge() {
     // An event of the rule that carries an HTTP envelope inside is still the operator's.
     operators["detail"]["requestContext"] = recorded()["requestContext"].clone();
     operators["detail"]["headers"] = recorded()["headers"].clone();
-    assert_eq!(handle(&world.context, &operators).await.unwrap(), Value::Null);
+    assert_eq!(
+        handle(&world.context, &operators, None).await.unwrap(),
+        Value::Null
+    );
     let scans = world.outside.queues.take_scans();
     assert_eq!(scans.len(), 1);
     assert_eq!(scans[0].integration, IntegrationId::operator());

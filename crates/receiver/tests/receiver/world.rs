@@ -129,7 +129,7 @@ impl World {
     /// Invokes the function with what the HTTP API hands on, and returns the answer.
     pub(crate) async fn http(&self, request: &Value) -> Answer {
         assert!(request.get("requestContext").is_some());
-        let response = handle(&self.context, request)
+        let response = handle(&self.context, request, None)
             .await
             .expect("HTTP is always answered");
         Answer::of(&response)

@@ -73,7 +73,11 @@ async fn an_image_is_scanned_and_reported_and_everyone_is_told() {
 
     let summary = world.summary(&party, digest).await.unwrap();
     assert!(summary.announced);
-    assert_eq!(summary.request, request.request);
+    assert_eq!(
+        (&summary.request, summary.trace),
+        (&request.request, request.trace)
+    );
+    assert_eq!(report.trace_id, Some(request.trace));
     let result = ScanResult::Reported {
         packages: report.package_count,
         partial: false,
@@ -85,7 +89,7 @@ async fn an_image_is_scanned_and_reported_and_everyone_is_told() {
         panic!("one announcement")
     };
     assert_eq!(told.outcome, result);
-    assert_eq!(told.digest, digest);
+    assert_eq!((told.digest, told.trace_id), (digest, request.trace));
     let names: Vec<_> = world.objects.keys().iter().map(ToString::to_string).collect();
     assert!(names.contains(told.report.as_ref().unwrap()));
     assert!(names.contains(told.sbom.as_ref().unwrap()));
@@ -391,7 +395,10 @@ async fn a_long_scan_goes_on_in_the_next_invocation() {
         let [rest] = &world.queues.take_scans()[..] else {
             panic!("the rest is queued once")
         };
-        assert_eq!(rest.continuation, next.continuation + 1);
+        assert_eq!(
+            (rest.continuation, rest.trace),
+            (next.continuation + 1, next.trace)
+        );
         assert_eq!((&rest.request, &rest.event), (&first.request, &first.event));
         next = rest.clone();
     };

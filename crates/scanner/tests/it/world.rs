@@ -31,6 +31,7 @@ use portwarden_core::{
     scope::{OperatorScope, TenantScope},
     session::{AssumeError, AssumeRole, Purpose, Session, SessionName, TrustedRole},
     store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
+    trace::TraceId,
     verdict::{Check, Outcome as ProbeOutcome, Probe, Verdict},
     work::{KnownBy, MemoryQueues, QueueError, QueueScan, QueueVerify, ScanRequest, VerifyRequest},
 };
@@ -177,7 +178,7 @@ impl World {
             verifications: queues,
             bus: Arc::new(Faulty(self.bus.clone(), faults())),
             cataloguing: Arc::new(Inline),
-            metrics: Metrics::new("scanner", Arc::new(self.clock.clone())),
+            metrics: Metrics::new(Arc::new(self.clock.clone())),
             clock: Arc::new(WaitingClock(self.clock.clone())),
             limits: Limits::default(),
             parallel: NonZeroUsize::new(2).unwrap(),
@@ -296,9 +297,10 @@ impl World {
 
     pub(crate) async fn record(&self, party: &Party, event: &UnverifiedEvent) -> Recorded {
         EventLog::new(self.store.clone())
-            .record(&party.scope, &party.integration, event, self.clock.now())
+            .record(&party.scope, &party.integration, event, trace(), self.clock.now())
             .await
             .unwrap()
+            .recorded
     }
 
     pub(crate) fn event_of(&self, party: &Party, name: &str, digest: Digest) -> UnverifiedEvent {
@@ -407,9 +409,14 @@ pub(crate) fn request(
         known_by: KnownBy::Event,
         event,
         request: RequestId::generate(&OsRandomness),
+        trace: trace(),
         since,
         continuation: 0,
     }
+}
+
+fn trace() -> TraceId {
+    TraceId::generate(Timestamp::UNIX_EPOCH, &OsRandomness)
 }
 
 pub(crate) fn tags(tags: &[&str]) -> BTreeSet<Tag> {
