@@ -1,0 +1,6 @@
+//! What other programs say, and what the real advisories hold.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod feed;
+mod versions;
