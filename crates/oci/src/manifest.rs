@@ -249,6 +249,9 @@ pub enum ManifestError {
     TooManyEntries(usize),
 }
 
+/// How many characters of a stranger's text an error quotes.
+const MAX_QUOTED: usize = 128;
+
 impl Manifest {
     /// How many layers, or manifests of an index, are accepted.
     ///
@@ -289,7 +292,11 @@ impl Manifest {
                 (Self::Index(index), entries)
             }
             MediaType::DockerSchema1 => return Err(ManifestError::Schema1),
-            other => return Err(ManifestError::MediaType(other.into())),
+            other => {
+                return Err(ManifestError::MediaType(
+                    other.as_str().chars().take(MAX_QUOTED).collect(),
+                ));
+            }
         };
         if entries > Self::MAX_ENTRIES {
             return Err(ManifestError::TooManyEntries(entries));
@@ -366,6 +373,8 @@ mod tests {
         assert!(matches!(parse(&schema1, None), Err(ManifestError::Schema1)));
         let chart = json!({"schemaVersion": 2, "mediaType": "text/plain"});
         assert!(matches!(parse(&chart, None), Err(ManifestError::MediaType(name)) if name == "text/plain"));
+        let long = json!({"schemaVersion": 2, "mediaType": "x".repeat(5000)});
+        assert!(matches!(parse(&long, None), Err(ManifestError::MediaType(name)) if name == "x".repeat(128)));
         let mut negative = descriptor("application/vnd.oci.image.layer.v1.tar");
         negative["size"] = json!(-1);
         let config = descriptor("application/vnd.oci.image.config.v1+json");
