@@ -84,7 +84,7 @@ impl Declared {
         Some(Self {
             kind,
             name: word(name)?.to_owned(),
-            version: version.and_then(word).map(str::to_owned),
+            version: version.and_then(version_word).map(str::to_owned),
             architecture: None,
             source: None,
             licenses: Vec::new(),
@@ -115,6 +115,11 @@ pub(crate) fn word(text: &str) -> Option<&str> {
             .chars()
             .any(|c| c.is_control() || c.is_whitespace() || c == char::REPLACEMENT_CHARACTER);
     is_word.then_some(text)
+}
+
+/// Tells a version from garbage: no ecosystem has a slash in one, and behind it a package URL would name another package.
+fn version_word(text: &str) -> Option<&str> {
+    word(text).filter(|version| !version.contains('/'))
 }
 
 /// Longer than any name or version in use: npm allows 214 and 256 characters, Debian's tools far fewer.

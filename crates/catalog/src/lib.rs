@@ -30,4 +30,4 @@ pub use os_release::OsRelease;
 pub use partial::{Partial, PartialCode};
 
 /// Changes whenever a layer's catalogue can come out differently, so that stored ones are made again.
-pub const CATALOG_VERSION: u32 = 1;
+pub const CATALOG_VERSION: u32 = 2;

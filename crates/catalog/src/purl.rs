@@ -114,6 +114,9 @@ mod tests {
             assert_eq!(purl(&package, Some(&debian)).unwrap(), expected);
             assert_eq!(purl(&package, None).unwrap(), expected);
         }
+        // A reader of `pkg:pypi/six@1/openssl@3` would take it for another package.
+        let forged = package(PackageKind::Pypi, "six", "1/openssl@3");
+        assert_eq!(purl(&forged, None).unwrap(), "pkg:pypi/six");
         let unversioned = Declared::new(PackageKind::Pypi, "six", None).unwrap();
         assert_eq!(purl(&unversioned, None).unwrap(), "pkg:pypi/six");
     }

@@ -5,7 +5,9 @@ use std::{
     io::{self, Read},
 };
 
-use portwarden_catalog::{Compression, LayerCatalog, LayerError, Limits, PartialCode, catalog_layer};
+use portwarden_catalog::{
+    CATALOG_VERSION, Compression, LayerCatalog, LayerError, Limits, PartialCode, catalog_layer,
+};
 use proptest::prelude::*;
 use tar::{EntryType, Header};
 
@@ -513,7 +515,10 @@ fn stored_catalogues_come_back_and_old_ones_do_not() {
     let error = serde_json::from_value::<LayerCatalog>(json)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("version 0, not 1"), "{error}");
+    assert_eq!(
+        error,
+        format!("the layer's catalogue has version 0, not {CATALOG_VERSION}")
+    );
 }
 
 proptest! {
