@@ -201,7 +201,9 @@ impl Resolve for Resolver {
 
 /// Makes a URL of a scheme and `host[:port]`, and refuses everything that says more.
 pub(crate) fn base_url(scheme: &str, authority: &str) -> Option<Url> {
-    if authority.contains(['/', '\\', '?', '#', '@']) || authority.chars().any(char::is_whitespace) {
+    // `Url` would decode, fold and map whatever else it can make a host of.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if !authority.bytes().all(is_plain) {
         return None;
     }
     let url = Url::parse(&format!("{scheme}://{authority}/")).ok()?;

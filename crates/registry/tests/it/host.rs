@@ -169,7 +169,18 @@ async fn the_registry_itself_must_be_public_or_named() {
         refusal(&repository).await,
         ("registry.corp".to_owned(), Refusal::InternalAddress)
     );
-    for host in ["", "a/b", "a@b", "user:p@a", "a b", "a#", "a?b", "a:99999"] {
+    for host in [
+        "",
+        "a/b",
+        "a@b",
+        "user:p@a",
+        "a b",
+        "a#",
+        "a?b",
+        "a:99999",
+        "dok˳",
+        "%6cocalhost",
+    ] {
         assert!(
             matches!(registry(host), Err(RegistryError::Host(text)) if text == host),
             "{host:?}"
