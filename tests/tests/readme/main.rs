@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
+mod first_deploy;
+
 use std::{
     fs,
     path::{Path, PathBuf},
