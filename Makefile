@@ -2,16 +2,19 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test build cli fmt lint deploy clean prerequisites
+.PHONY: help run test fuzz build cli fmt lint deploy clean prerequisites
 
 # make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
-# emulator's port. make test STRICT=1 fails when something could not run.
+# emulator's port. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
+# tests/fuzz/seeds, SECONDS_EACH= is how long each is tried.
 ONCE ?=
 IMAGE ?=
 PORT ?=
 STRICT ?=
+TARGET ?=
+SECONDS_EACH ?= 60
 
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 FUNCTIONS := receiver verifier scanner
 
@@ -20,10 +23,13 @@ help: ## Says what can be made
 
 run: prerequisites .venv ## Starts the local cloud, connects two accounts, pushes an image and shows its report
 	@cargo build --workspace --bins
-	@exec $(TARGET)/debug/portwarden local $(if $(ONCE),--once) $(if $(IMAGE),--image '$(IMAGE)') $(if $(PORT),--port '$(PORT)')
+	@exec $(OUTPUT)/debug/portwarden local $(if $(ONCE),--once) $(if $(IMAGE),--image '$(IMAGE)') $(if $(PORT),--port '$(PORT)')
 
 test: prerequisites .venv ## Checks everything; names what this machine cannot run (a failure with STRICT=1)
 	@STRICT='$(STRICT)' .ci/test
+
+fuzz: prerequisites ## Feeds hostile bytes to every parser of outside input, a minute each
+	@SECONDS_EACH='$(SECONDS_EACH)' tests/fuzz/run $(TARGET)
 
 build: prerequisites ## Builds the functions for AWS, as sam deploy takes them
 	@command -v sam >/dev/null || { echo 'make: sam is missing. Fix: pip install aws-sam-cli cargo-lambda ziglang' >&2; exit 1; }

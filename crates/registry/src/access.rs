@@ -127,7 +127,7 @@ fn token_url(headers: &HeaderMap, repository: &RepositoryName) -> Option<Url> {
 }
 
 /// A token as the value of an `Authorization` header.
-pub(crate) struct Token(HeaderValue);
+pub(crate) struct Token(pub(crate) HeaderValue);
 
 impl Token {
     /// The largest answer of a token service that is read, in bytes.

@@ -7,6 +7,8 @@ mod dial;
 mod download;
 mod endpoint;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod header;
 mod layout;
 mod network;

@@ -1,0 +1,264 @@
+//! Events, identifiers, credentials, messages of queues and items of the table.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use portwarden_core::{
+    arn::RoleArn,
+    endpoint::{BasicCredentials, Password, Username},
+    event::{EventKind, UnverifiedEvent},
+    id::{AccountId, EventId, ExternalId, IntegrationId, Region, RequestId, TenantId},
+    image::{Images, Location, Presence},
+    integration::{Connection, Directory, Integrations, NewRegion},
+    problem::Problem,
+    random::OsRandomness,
+    scope::{OperatorScope, TenantScope},
+    store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
+    tenant::Tenants,
+    tenant_template,
+    trace::TraceId,
+    work::{KnownBy, ScanRequest, VerifyRequest},
+};
+use portwarden_oci::Digest;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use serde_yaml_ng::Value as Yaml;
+
+use crate::law::{error_is_short, is_one_plain_word, json_comes_back, text_comes_back};
+
+targets! { event identifier role_arn credentials work stored_item }
+
+fn event(input: &[u8]) {
+    let event = match UnverifiedEvent::parse(input) {
+        Ok(event) => event,
+        Err(error) => return error_is_short(&error),
+    };
+    assert_eq!(event.body, Digest::of(input));
+    json_comes_back(&event.kind);
+    // What is stored is small, however long the event was.
+    let stored = serde_json::to_vec(&event.kind).unwrap();
+    assert!(stored.len() <= 2048, "{} bytes to store", stored.len());
+    if let EventKind::StackStatus { status, .. } = &event.kind {
+        assert!(is_one_plain_word(status), "{status:?}");
+    }
+    assert!(event.kind.hint().is_none() || event.kind.claim().is_none());
+    // The same event in other bytes means the same. (What is ignored may be more than a tree of values can hold.)
+    let Ok(value) = serde_json::from_slice::<Value>(input) else {
+        return;
+    };
+    let again = UnverifiedEvent::parse(&serde_json::to_vec_pretty(&value).unwrap()).unwrap();
+    assert_eq!(
+        UnverifiedEvent {
+            body: event.body,
+            ..again
+        },
+        event
+    );
+}
+
+fn identifier(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    text_comes_back::<TenantId>(&text, 28);
+    text_comes_back::<IntegrationId>(&text, 28);
+    text_comes_back::<ExternalId>(&text, 39);
+    text_comes_back::<EventId>(&text, 128);
+    text_comes_back::<AccountId>(&text, 12);
+    text_comes_back::<Region>(&text, 32);
+    text_comes_back::<RequestId>(&text, 26);
+    text_comes_back::<TraceId>(&text, 35);
+    if let Some(trace) = TraceId::of_header(&text) {
+        assert!(text.contains(&trace.to_string()), "{trace} is not in {text:?}");
+    }
+}
+
+/// A role's ARN, and the tenants' template with it in: nothing but the one principal may depend on it.
+fn role_arn(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let Some(role) = text_comes_back::<RoleArn>(&text, 640) else {
+        return;
+    };
+    assert!(!text.contains(['*', '?']), "{text}");
+    let parts = [role.partition(), role.account().as_str(), role.name()];
+    assert!(text.starts_with(&format!("arn:{}:iam::{}:role/", parts[0], parts[1])));
+    assert!(text.ends_with(&format!("/{}", parts[2])));
+
+    let mut template: Yaml = serde_yaml_ng::from_str(&tenant_template::render(&role)).unwrap();
+    let principal = principal(&mut template).expect("the template names one principal");
+    assert_eq!(principal.as_str(), Some(&*text));
+    *principal = "a role".into();
+    assert_eq!(template, *EMPTY_TEMPLATE);
+}
+
+/// The template with another principal.
+static EMPTY_TEMPLATE: LazyLock<Yaml> = LazyLock::new(|| {
+    let role = "arn:aws:iam::111122223333:role/r".parse().unwrap();
+    let mut template: Yaml = serde_yaml_ng::from_str(&tenant_template::render(&role)).unwrap();
+    *principal(&mut template).unwrap() = "a role".into();
+    template
+});
+
+fn principal(template: &mut Yaml) -> Option<&mut Yaml> {
+    let resources = template.get_mut("Resources")?.as_mapping_mut()?;
+    let roles = resources.values_mut();
+    let mut principals = roles.filter_map(|resource| {
+        resource
+            .get_mut("Properties")?
+            .get_mut("AssumeRolePolicyDocument")?
+            .get_mut("Statement")?
+            .get_mut(0)?
+            .get_mut("Principal")?
+            .get_mut("AWS")
+    });
+    principals.next()
+}
+
+/// An `Authorization` header, or a name or password that somebody chose.
+fn credentials(input: &[u8]) {
+    // The longest that can be meant: `Basic `, and 128 and 512 bytes with a colon between them in base 64.
+    if BasicCredentials::parse(input).is_some() {
+        let text = std::str::from_utf8(input).unwrap();
+        let (scheme, encoded) = text.split_once(' ').unwrap();
+        assert!(scheme.eq_ignore_ascii_case("basic"));
+        assert!(encoded.trim_matches(' ').len() <= (128 + 1 + 512_usize).div_ceil(3) * 4);
+    }
+    let text = String::from_utf8_lossy(input);
+    match Username::parse(&text) {
+        Ok(name) => {
+            assert_eq!(name.as_str(), text);
+            // It comes back from the header that a sender makes of it.
+            assert!(is_one_plain_word(&text) && !text.contains(':'), "{text:?}");
+            json_comes_back(&name);
+        }
+        Err(error) => error_is_short(&error),
+    }
+    if let Err(error) = Password::parse(&text.into_owned().into()) {
+        error_is_short(&error);
+    }
+}
+
+/// Messages of the queues.
+pub(super) fn work(input: &[u8]) {
+    if let Some(request) = read::<ScanRequest>(input) {
+        assert_eq!(request.scope().tenant(), &request.tenant);
+        json_comes_back(&request);
+    }
+    if let Some(request) = read::<VerifyRequest>(input) {
+        assert_eq!(request.scope().tenant(), &request.tenant);
+        json_comes_back(&request);
+    }
+    if let Some(problem) = read::<Problem>(input) {
+        json_comes_back(&problem);
+    }
+}
+
+fn read<T: DeserializeOwned + Serialize>(input: &[u8]) -> Option<T> {
+    serde_json::from_slice(input)
+        .inspect_err(|error| error_is_short(error))
+        .ok()
+}
+
+/// Items of the table that are not what their keys say.
+fn stored_item(input: &[u8]) {
+    let Ok(body) = serde_json::from_slice::<Value>(input) else {
+        return;
+    };
+    let store = Arc::new(Garbled { body });
+    let (operator, Party { scope, connection }) = (OperatorScope::of_this_process(), &*PARTY);
+    let id = &connection.integration.id;
+    let digest = Digest::of(b"");
+
+    let integrations = Integrations::new(store.clone());
+    corrupt_or_read(now(integrations.find(scope, id)));
+    corrupt_or_read(now(integrations.list(scope)));
+    corrupt_or_read(now(Directory::new(store.clone()).endpoint(id)));
+    corrupt_or_read(now(Tenants::new(store.clone()).find(operator, scope.tenant())));
+    corrupt_or_read(now(Images::new(store.clone()).scan(scope, &digest, 1)));
+    corrupt_or_read(now(Images::new(store).locations(scope, &digest)));
+}
+
+fn corrupt_or_read<T>(result: Result<T, StoreError>) {
+    if let Err(error) = result {
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        error_is_short(&error);
+    }
+}
+
+/// Nothing here waits for anything.
+fn now<T>(work: impl Future<Output = T>) -> T {
+    work.now_or_never().unwrap()
+}
+
+struct Party {
+    scope: TenantScope,
+    connection: Connection,
+}
+
+static STORE: LazyLock<Arc<MemoryStore>> = LazyLock::new(Arc::default);
+
+/// A tenant with an integration, whose keys are in [`STORE`].
+static PARTY: LazyLock<Party> = LazyLock::new(|| {
+    let scope = OperatorScope::of_this_process().tenant(TenantId::generate(&OsRandomness));
+    let region = NewRegion {
+        region: "eu-west-1".parse().unwrap(),
+        username: Username::parse("events").unwrap(),
+        password: Password::generate(&OsRandomness),
+    };
+    let integrations = Integrations::new(STORE.clone());
+    let regions = [region];
+    let made = integrations.create(&scope, "n", &regions, Timestamp::UNIX_EPOCH, &OsRandomness);
+    let connection = now(made).unwrap();
+    let location = Location {
+        integration: connection.integration.id.clone(),
+        account: "111122223333".parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        repository: "shop/web".parse().unwrap(),
+        presence: Presence::Deleted,
+        observed_at: Timestamp::UNIX_EPOCH,
+        known_by: KnownBy::Event,
+        known_at: Timestamp::UNIX_EPOCH,
+    };
+    let images = Images::new(STORE.clone());
+    now(images.observe(&scope, &Digest::of(b""), &location)).unwrap();
+    Party { scope, connection }
+});
+
+/// A table with the keys of [`STORE`], all of whose items hold the same; for a single read, all others are there, too.
+struct Garbled {
+    body: Value,
+}
+
+impl Garbled {
+    fn garble(&self, item: Stored) -> Stored {
+        Stored {
+            body: self.body.clone(),
+            ..item
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Garbled {
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        let revision = portwarden_core::store::Revision(1);
+        let (key, body) = (key.clone(), self.body.clone());
+        Ok(Some(Stored { key, revision, body }))
+    }
+
+    async fn query(
+        &self,
+        partition: &Partition,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let page = STORE.query(partition, prefix, after, limit).await?;
+        let items = page.items.into_iter().map(|item| self.garble(item)).collect();
+        Ok(Page { items, ..page })
+    }
+
+    async fn write(&self, _: &[Write]) -> Result<(), WriteError> {
+        unreachable!("reading writes nothing")
+    }
+}
