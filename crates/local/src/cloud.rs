@@ -57,6 +57,8 @@ pub struct LocalOptions {
     pub state: PathBuf,
     /// The emulator's port on 127.0.0.1, or any free one.
     pub port: Option<u16>,
+    /// Where the functions find AWS, unless it is the emulator itself: a proxy before it, say.
+    pub functions_endpoint: Option<String>,
     /// The accounts to connect.
     pub tenants: Vec<TenantPlan>,
 }
@@ -137,6 +139,7 @@ impl LocalOptions {
             venv: root.join(".venv"),
             state: root.join("target/local"),
             port: None,
+            functions_endpoint: None,
             tenants: vec![
                 TenantPlan::constant("Harbour Goods", "200000000002", "us-east-1"),
                 TenantPlan::constant("Lighthouse Bank", "300000000003", "eu-west-1"),
@@ -175,7 +178,13 @@ impl LocalCloud {
         deploy::upload_functions(&operator, &mut template, &options.programs).await?;
         let parameters = BTreeMap::from([
             ("Architecture", deploy::architecture()),
-            ("InsecureEmulatorEndpoint", operator.endpoint()),
+            (
+                "InsecureEmulatorEndpoint",
+                options
+                    .functions_endpoint
+                    .as_deref()
+                    .unwrap_or(operator.endpoint()),
+            ),
         ]);
         let stack = deploy::create_stack(&operator, STACK, &template, &parameters).await?;
         Ok(Self {

@@ -2,5 +2,6 @@
 
 pub mod events;
 pub mod image;
+pub mod proxy;
 pub mod registry;
 pub mod sample;
