@@ -2,17 +2,20 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test fuzz build cli fmt lint deploy clean prerequisites
+.PHONY: help run test faults fuzz build cli fmt lint deploy clean prerequisites
 
 # make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
 # emulator's port. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
-# tests/fuzz/seeds, SECONDS_EACH= is how long each is tried.
+# tests/fuzz/seeds, SECONDS_EACH= is how long each is tried. make faults
+# PUSHES= is how many images are pushed, SEED= which calls fail.
 ONCE ?=
 IMAGE ?=
 PORT ?=
 STRICT ?=
 TARGET ?=
 SECONDS_EACH ?= 60
+PUSHES ?= 1000
+SEED ?=
 
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
@@ -30,6 +33,10 @@ test: prerequisites .venv ## Checks everything; names what this machine cannot r
 
 fuzz: prerequisites ## Feeds hostile bytes to every parser of outside input, a minute each
 	@SECONDS_EACH='$(SECONDS_EACH)' tests/fuzz/run $(TARGET)
+
+faults: prerequisites .venv ## Pushes PUSHES images while calls to AWS fail by chance; SEED= repeats the faults of a run
+	@cargo build --workspace --bins
+	@PUSHES='$(PUSHES)' SEED='$(SEED)' cargo test --workspace --test end_to_end faults::every_push -- --nocapture
 
 build: prerequisites ## Builds the functions for AWS, as sam deploy takes them
 	@command -v sam >/dev/null || { echo 'make: sam is missing. Fix: pip install aws-sam-cli cargo-lambda ziglang' >&2; exit 1; }

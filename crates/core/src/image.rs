@@ -300,6 +300,8 @@ impl Images {
     }
 
     /// Ends a scan; those who came while it ran are served by the same result.
+    ///
+    /// An end whose answer was lost on the way is found again, and counts.
     pub async fn finish_scan(
         &self,
         scope: &TenantScope,
@@ -310,6 +312,11 @@ impl Images {
     ) -> Result<ScanSummary, FinishError> {
         let key = scan_key(scope, &lease.digest, lease.catalog_version);
         let finished = update(&*self.store, &key, |record| {
+            if let Some(ScanRecord::Done(summary)) = &record
+                && (&summary.request, summary.at, &summary.result) == (&lease.holder, at, &result)
+            {
+                return Change::Keep(Some(summary.clone()));
+            }
             if lease.interest(record.as_ref()).is_none() {
                 return Change::Keep(None);
             }
@@ -449,6 +456,23 @@ mod tests {
             .finish_scan(&world.scope, &lease, trace(), world.now, reported())
             .await
             .unwrap();
+        // The table answers once more, to a retry whose first attempt had its effect.
+        let again = world
+            .images
+            .finish_scan(&world.scope, &lease, summary.trace, world.now, reported())
+            .await;
+        assert_eq!(again.unwrap(), summary);
+        let later = world
+            .images
+            .finish_scan(
+                &world.scope,
+                &lease,
+                summary.trace,
+                world.now + 1.second(),
+                reported(),
+            )
+            .await;
+        assert!(matches!(later, Err(FinishError::Lost)), "{later:?}");
         assert_eq!(world.claim(&second, 2).await, Claimed::Done(summary.clone()));
         assert!(!summary.announced);
         world
