@@ -2,5 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod database;
 mod feed;
+mod findings;
+mod second_opinion;
 mod versions;
