@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{self, BufRead, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
@@ -36,7 +36,8 @@ pub(crate) enum EntryKind {
     SparseFile,
     Directory,
     HardLink,
-    /// A symbolic link, a device or a pipe.
+    SymbolicLink,
+    /// A device or a pipe.
     Special,
 }
 
@@ -106,7 +107,7 @@ impl<'a, R: Read> Archive<'a, R> {
         &self.path
     }
 
-    /// The path that the current hard link leads to, as it was written.
+    /// The path that the current link leads to, as it was written.
     pub(crate) fn link(&self) -> &[u8] {
         &self.link
     }
@@ -116,6 +117,23 @@ impl<'a, R: Read> Archive<'a, R> {
         into.clear();
         let count = std::mem::take(&mut self.content);
         self.input.append(count, into)
+    }
+
+    /// Copies what the current entry's content starts with into `start`, and returns what it filled of it.
+    pub(crate) fn peek<'s>(&mut self, start: &'s mut [u8]) -> Result<&'s [u8], PartialCode> {
+        let content = usize::try_from(self.content).unwrap_or(usize::MAX);
+        let available = self.input.peek(start.len().min(content))?;
+        let count = available.len().min(start.len()).min(content);
+        start[..count].copy_from_slice(&available[..count]);
+        Ok(&start[..count])
+    }
+
+    /// Returns a reader of the current entry's content.
+    pub(crate) fn content(&mut self) -> Content<'_, 'a, R> {
+        Content {
+            archive: self,
+            failed: None,
+        }
     }
 
     /// Returns the next header, or nothing at the archive's end.
@@ -218,7 +236,8 @@ impl<'a, R: Read> Archive<'a, R> {
             EntryType::GNUSparse => EntryKind::SparseFile,
             EntryType::Directory => EntryKind::Directory,
             EntryType::Link => EntryKind::HardLink,
-            EntryType::Symlink | EntryType::Char | EntryType::Block | EntryType::Fifo => EntryKind::Special,
+            EntryType::Symlink => EntryKind::SymbolicLink,
+            EntryType::Char | EntryType::Block | EntryType::Fifo => EntryKind::Special,
             _ => {
                 self.expect_content(extended.size.unwrap_or(size));
                 self.path.clear();
@@ -231,7 +250,7 @@ impl<'a, R: Read> Archive<'a, R> {
         }
         let size = match kind {
             EntryKind::File | EntryKind::SparseFile => extended.size.unwrap_or(size),
-            EntryKind::Directory | EntryKind::HardLink | EntryKind::Special => 0,
+            EntryKind::Directory | EntryKind::HardLink | EntryKind::SymbolicLink | EntryKind::Special => 0,
         };
         self.expect_content(size);
         Ok(Some(Entry { kind, size }))
@@ -248,6 +267,52 @@ impl<'a, R: Read> Archive<'a, R> {
             is_extended = map.is_extended();
         }
         Ok(())
+    }
+}
+
+/// Reads an entry's content as it passes by; what goes wrong with the layer meanwhile is kept for [`Content::end`].
+pub(crate) struct Content<'b, 'a, R: Read> {
+    archive: &'b mut Archive<'a, R>,
+    failed: Option<PartialCode>,
+}
+
+impl<R: Read> Content<'_, '_, R> {
+    /// Tells whether the layer could be read on.
+    pub(crate) fn end(self) -> Result<(), PartialCode> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+impl<R: Read> BufRead for Content<'_, '_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.failed.is_some() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let content = usize::try_from(self.archive.content).unwrap_or(usize::MAX);
+        if content == 0 {
+            return Ok(&[]);
+        }
+        match self.archive.input.fill() {
+            Ok([]) => self.failed = Some(PartialCode::Truncated),
+            Ok(available) => return Ok(&available[..available.len().min(content)]),
+            Err(code) => self.failed = Some(code),
+        }
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.archive.input.consume(count);
+        self.archive.content -= count as u64;
+    }
+}
+
+impl<R: Read> Read for Content<'_, '_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(into.len());
+        into[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
     }
 }
 

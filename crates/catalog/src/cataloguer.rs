@@ -1,28 +1,57 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, io::BufRead};
 
 use crate::{
-    PartialCode,
+    Limits, PartialCode,
     apk::Apk,
     dpkg::Dpkg,
     facts::{Declared, Facts},
     npm::Npm,
     os_release::OsReleaseFiles,
     python::Python,
+    rpm::Rpm,
 };
 
-/// All cataloguers. A further ecosystem is a folder of its own and a line here.
-static CATALOGUERS: [&dyn Cataloguer; 5] = [&OsReleaseFiles, &Dpkg, &Apk, &Python, &Npm];
+/// All cataloguers. A further ecosystem is a folder of its own and a line here or in [`INSPECTORS`].
+static CATALOGUERS: [&dyn Cataloguer; 6] = [&OsReleaseFiles, &Dpkg, &Apk, &Rpm, &Python, &Npm];
 
-/// Knows one ecosystem: which files show its packages, and what they say.
+/// All inspectors.
+static INSPECTORS: [&dyn Inspector; 0] = [];
+
+/// Knows one ecosystem whose packages are shown by small files: which files these are, and what they say.
 pub(crate) trait Cataloguer: Sync {
+    /// Returns the places of what exists once in an image, such as a database: folders or files, normalised.
+    ///
+    /// What is wanted by its name, but is not in its place, counts only if links lead from there to it.
+    fn homes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Tells whether a file is wanted, from its normalised path alone; asked for every file of every layer.
     fn wants(&self, path: &str) -> bool;
+
+    /// Returns how many bytes such a file may have.
+    fn budget(&self, limits: &Limits) -> u64 {
+        limits.file_bytes
+    }
 
     /// Reads a wanted file. The content is whatever somebody put into an image.
     fn read(&self, path: &str, content: &[u8]) -> Reading;
 }
 
-/// What a cataloguer read in a file.
+/// Knows files of any size that show packages: programs and archives, which are read as they pass by and never held.
+pub(crate) trait Inspector: Sync {
+    /// Tells whether a file is wanted, from its normalised path and what it starts with: at least [`START`] bytes, if
+    /// there are as many. Asked for every file that no cataloguer wants.
+    fn wants(&self, path: &str, start: &[u8]) -> bool;
+
+    /// Reads a wanted file. An error of `content` is the layer's, so it can be taken for the end.
+    fn read(&self, path: &str, content: &mut dyn BufRead, limits: &Limits) -> Reading;
+}
+
+/// How many bytes of a file its inspector is chosen by.
+pub(crate) const START: usize = 16;
+
+/// What was read in a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) facts: Option<Facts>,
@@ -56,6 +85,41 @@ impl Reading {
 /// Finds the cataloguer that wants a file.
 pub(crate) fn wanted_by(path: &str) -> Option<&'static dyn Cataloguer> {
     CATALOGUERS.into_iter().find(|cataloguer| cataloguer.wants(path))
+}
+
+/// Finds the inspector that wants a file.
+pub(crate) fn inspected_by(path: &str, start: &[u8]) -> Option<&'static dyn Inspector> {
+    INSPECTORS
+        .into_iter()
+        .find(|inspector| inspector.wants(path, start))
+}
+
+/// Lists the places of all that exists once in an image.
+pub(crate) fn homes() -> impl Iterator<Item = &'static str> {
+    CATALOGUERS
+        .into_iter()
+        .flat_map(|cataloguer| cataloguer.homes().iter().copied())
+}
+
+/// Tells whether a file can show packages, from its path alone: only of these it matters who owns them.
+pub(crate) fn may_show_packages(path: &str) -> bool {
+    wanted_by(path).is_some() || may_be_inspected(path)
+}
+
+/// Programs and libraries have no suffix or that of a shared object, and archives have one of theirs.
+fn may_be_inspected(path: &str) -> bool {
+    let (_, name) = crate::path::split(path);
+    match name.rsplit_once('.') {
+        // `RECORD`, `LICENSE` and the like are texts.
+        None => {
+            name.bytes().any(|byte| byte.is_ascii_lowercase())
+                && !["usr/share/", "var/", "etc/"]
+                    .iter()
+                    .any(|folder| path.starts_with(folder))
+        }
+        Some((_, "so" | "jar" | "war" | "ear" | "exe" | "dll")) => true,
+        Some((stem, _)) => stem.contains(".so."),
+    }
 }
 
 /// Takes content for text: without a byte-order mark, and with what is not UTF-8 replaced, which the second value tells.

@@ -10,8 +10,12 @@ pub(crate) enum Facts {
     Packages(Vec<Declared>),
     /// This package, declared elsewhere, owns these files.
     Files(FileList),
+    /// These licences are those of a package that is declared elsewhere.
+    Licenses(Vec<String>),
     /// The distribution is this one.
     Os(OsRelease),
+    /// It is a symbolic link to this path.
+    Link(String),
 }
 
 /// A package as a file declares it.
@@ -25,14 +29,17 @@ pub(crate) struct Declared {
     pub(crate) architecture: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourcePackage>,
+    /// The module stream that an rpm package belongs to: `name:stream:version:context`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) module: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) licenses: Vec<String>,
-    /// Those of its files that a cataloguer wants; the others matter to nobody.
+    /// Those of its files that can show packages; the others matter to nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) owns: Vec<String>,
 }
 
-/// Those files of a package that a cataloguer wants.
+/// Those files of a package that can show packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileList {
     pub(crate) kind: PackageKind,
@@ -54,6 +61,8 @@ pub enum PackageKind {
     Npm,
     /// pip and its relatives.
     Pypi,
+    /// Red Hat's rpm.
+    Rpm,
 }
 
 impl PackageKind {
@@ -64,6 +73,7 @@ impl PackageKind {
             Self::Deb => "deb",
             Self::Npm => "npm",
             Self::Pypi => "pypi",
+            Self::Rpm => "rpm",
         }
     }
 }
@@ -87,6 +97,7 @@ impl Declared {
             version: version.and_then(version_word).map(str::to_owned),
             architecture: None,
             source: None,
+            module: None,
             licenses: Vec::new(),
             owns: Vec::new(),
         })
@@ -94,16 +105,17 @@ impl Declared {
 
     /// Adds a licence, unless the text is none.
     pub(crate) fn add_license(&mut self, text: &str) {
-        let text = text.trim();
-        let is_name = (1..=MAX_LICENSE).contains(&text.len()) && !text.chars().any(char::is_control);
-        let is_known = !text.eq_ignore_ascii_case("unknown");
-        if is_name
-            && is_known
-            && self.licenses.len() < MAX_LICENSES
-            && !self.licenses.iter().any(|known| known == text)
-        {
-            self.licenses.push(text.to_owned());
-        }
+        add_license(&mut self.licenses, text);
+    }
+}
+
+/// Adds a licence to others, unless the text is none or there are too many.
+pub(crate) fn add_license(licenses: &mut Vec<String>, text: &str) {
+    let text = text.trim();
+    let is_name = (1..=MAX_LICENSE).contains(&text.len()) && !text.chars().any(char::is_control);
+    let is_known = !text.eq_ignore_ascii_case("unknown");
+    if is_name && is_known && licenses.len() < MAX_LICENSES && !licenses.iter().any(|known| known == text) {
+        licenses.push(text.to_owned());
     }
 }
 
@@ -146,7 +158,9 @@ impl Facts {
                 .map(|package| size_of::<Declared>() + list(&package.licenses) + list(&package.owns) + 64)
                 .sum(),
             Self::Files(files) => size_of::<FileList>() + list(&files.paths),
+            Self::Licenses(licenses) => list(licenses),
             Self::Os(_) => size_of::<OsRelease>(),
+            Self::Link(target) => target.len() + size_of::<String>(),
         }
     }
 }

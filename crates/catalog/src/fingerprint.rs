@@ -20,15 +20,20 @@ impl PathFingerprints {
     pub(crate) fn contains_or_covers(&self, path: &str) -> bool {
         let mut hash = OFFSET_BASIS;
         for &byte in path.as_bytes() {
-            if byte == b'/' && self.contains(hash) {
+            if byte == b'/' && self.has(hash) {
                 return true;
             }
             hash = add(hash, byte);
         }
-        self.contains(hash)
+        self.has(hash)
     }
 
-    fn contains(&self, hash: u64) -> bool {
+    /// Tells whether a normalised path itself is in the set.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        self.has(fingerprint(path))
+    }
+
+    fn has(&self, hash: u64) -> bool {
         self.0.binary_search(&hash).is_ok()
     }
 }
@@ -85,6 +90,7 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(covered.contains_or_covers(path), expected, "{path}");
+            assert_eq!(covered.contains(path), path == "a/b", "{path}");
         }
     }
 

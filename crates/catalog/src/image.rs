@@ -1,14 +1,7 @@
-use std::collections::HashMap;
-
 use portwarden_oci::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    LayerCatalog, OsRelease, PackageKind, Partial, SourcePackage,
-    facts::{Declared, Facts},
-    overlay::Overlay,
-    purl::purl,
-};
+use crate::{LayerCatalog, OsRelease, PackageKind, Partial, SourcePackage, overlay::Overlay, view::View};
 
 /// Folds the catalogues of an image's layers, base first, into the packages of the image.
 pub fn fold<'a>(layers: impl IntoIterator<Item = (Digest, &'a LayerCatalog)>) -> ImageCatalog {
@@ -23,8 +16,10 @@ pub fn fold<'a>(layers: impl IntoIterator<Item = (Digest, &'a LayerCatalog)>) ->
             partial: partial.clone(),
         }));
     }
-    let os = find_os(&overlay);
-    let packages = list_packages(&overlay, os, &digests);
+    let view = View::new(&overlay);
+    partial.extend(view.dead_links(&digests));
+    let os = view.find_os();
+    let packages = view.list_packages(os, &digests);
     ImageCatalog {
         os: os.cloned(),
         layers: digests,
@@ -101,101 +96,4 @@ impl ImageCatalog {
             .iter()
             .any(|partial| partial.partial.code.hides_packages())
     }
-}
-
-fn find_os<'a>(overlay: &Overlay<'a>) -> Option<&'a OsRelease> {
-    OsRelease::PATHS
-        .into_iter()
-        .find_map(|path| match overlay.facts(path) {
-            Some(Facts::Os(os)) => Some(os),
-            _ => None,
-        })
-}
-
-fn list_packages(overlay: &Overlay<'_>, os: Option<&OsRelease>, digests: &[Digest]) -> Vec<Package> {
-    let owners = Owners::new(overlay, os);
-    let mut packages = Vec::new();
-    for (file, visible) in overlay.files() {
-        let Facts::Packages(declared) = visible.facts else {
-            continue;
-        };
-        let owned_by = owners.of(file);
-        for (package, &index) in declared.iter().zip(&visible.since) {
-            packages.extend(purl(package, os).map(|purl| Package {
-                purl,
-                kind: package.kind,
-                name: package.name.clone(),
-                version: package.version.clone(),
-                architecture: package.architecture.clone(),
-                source: package.source.clone(),
-                licenses: package.licenses.clone(),
-                file: file.to_owned(),
-                layer: LayerRef {
-                    index,
-                    digest: digests[index],
-                },
-                owned_by: owned_by.map(str::to_owned),
-            }));
-        }
-    }
-    packages.sort_by(|a, b| (&a.purl, &a.file, a.layer.index).cmp(&(&b.purl, &b.file, b.layer.index)));
-    packages.dedup();
-    packages
-}
-
-/// Which distribution's package owns which wanted file.
-struct Owners<'a>(HashMap<&'a str, String>);
-
-impl<'a> Owners<'a> {
-    fn new(overlay: &Overlay<'a>, os: Option<&OsRelease>) -> Self {
-        let installed: Vec<&'a Declared> = overlay
-            .files()
-            .filter_map(|(_, visible)| match visible.facts {
-                Facts::Packages(packages) => Some(packages),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        let mut by_name: HashMap<(PackageKind, &str), Vec<&'a Declared>> = HashMap::new();
-        for package in &installed {
-            by_name
-                .entry((package.kind, &package.name))
-                .or_default()
-                .push(package);
-        }
-        let mut owners = HashMap::new();
-        let mut own = |package: &'a Declared, paths: &'a [String]| {
-            if let Some(purl) = purl(package, os).filter(|_| !paths.is_empty()) {
-                owners.extend(paths.iter().map(|path| (without_usr(path), purl.clone())));
-            }
-        };
-        for package in &installed {
-            own(package, &package.owns);
-        }
-        for (_, visible) in overlay.files() {
-            let Facts::Files(list) = visible.facts else {
-                continue;
-            };
-            let candidates = by_name.get(&(list.kind, list.package.as_str()));
-            let owner = candidates
-                .into_iter()
-                .flatten()
-                .find(|package| list.architecture.is_none() || list.architecture == package.architecture);
-            if let Some(owner) = owner {
-                own(owner, &list.paths);
-            }
-        }
-        Self(owners)
-    }
-
-    fn of(&self, path: &str) -> Option<&str> {
-        self.0.get(without_usr(path)).map(String::as_str)
-    }
-}
-
-/// `lib` is a link to `usr/lib` in most distributions, and their lists use either.
-fn without_usr(path: &str) -> &str {
-    path.strip_prefix("usr/")
-        .filter(|rest| rest.starts_with("lib/"))
-        .unwrap_or(path)
 }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     CATALOG_VERSION, Compression, Limits, Partial, PartialCode,
     archive::{Archive, Entry, EntryKind},
-    cataloguer::{Cataloguer, wanted_by},
+    cataloguer::{Cataloguer, Inspector, Reading, START, inspected_by, wanted_by},
     facts::Facts,
     fingerprint::{PathFingerprints, fingerprint},
+    link,
     partial::Notes,
     path::{ancestors, normalise, split},
     unpack::{Source, Unpacked},
@@ -64,9 +65,9 @@ pub struct LayerCatalog {
     /// Directories whose content in the layers below is removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) opaque: Vec<String>,
-    /// Directories in places where a lower layer can have a wanted file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) directories: Vec<String>,
+    /// Directories: each replaces a file that a lower layer has in its place.
+    #[serde(default)]
+    pub(crate) directories: PathFingerprints,
     /// Everything that is not a directory: it replaces what the layers below have in its place and below it.
     #[serde(default)]
     pub(crate) covered: PathFingerprints,
@@ -84,7 +85,7 @@ impl LayerCatalog {
             files: BTreeMap::new(),
             whiteouts: Vec::new(),
             opaque: Vec::new(),
-            directories: Vec::new(),
+            directories: PathFingerprints::default(),
             covered: PathFingerprints::default(),
             partial: notes.into_vec(),
         }
@@ -125,7 +126,7 @@ struct Builder<'a> {
     files: BTreeMap<String, Facts>,
     whiteouts: Vec<String>,
     opaque: Vec<String>,
-    directories: Vec<String>,
+    directories: Vec<u64>,
     covered: Vec<u64>,
     notes: Notes,
     entries: u64,
@@ -156,11 +157,13 @@ impl<'a> Builder<'a> {
     }
 
     fn walk<R: Read>(&mut self, mut archive: Archive<'_, R>) -> Result<(), PartialCode> {
+        let mut start = [0; START];
         while let Some(entry) = archive.next_entry()? {
             self.entries += 1;
             if self.entries > self.limits.entries {
                 return Err(PartialCode::Entries);
             }
+            let start = archive.peek(&mut start)?;
             let raw = archive.path();
             let normal = normalise(raw).filter(|path| self.is_within_limits(path));
             let Some(path) = normal else {
@@ -174,13 +177,25 @@ impl<'a> Builder<'a> {
                 self.add_whiteout(&path, hidden)?;
                 continue;
             }
-            if entry.kind != EntryKind::Directory {
-                self.covered.push(fingerprint(&path));
+            if entry.kind == EntryKind::Directory {
+                self.directories.push(fingerprint(&path));
+                continue;
             }
+            self.covered.push(fingerprint(&path));
+            // The last of several entries in one place counts.
+            self.files.remove(&*path);
             // Nearly every entry ends here, without having cost an allocation.
             if let Some(cataloguer) = wanted_by(&path) {
                 let path = path.into_owned();
                 self.add_wanted(path, entry, cataloguer, &mut archive)?;
+            } else if entry.kind == EntryKind::File {
+                if let Some(inspector) = inspected_by(&path, start) {
+                    let path = path.into_owned();
+                    self.inspect(path, inspector, &mut archive)?;
+                }
+            } else if entry.kind == EntryKind::SymbolicLink && link::is_kept(&path) {
+                let path = path.into_owned();
+                self.add_link(path, archive.link())?;
             }
         }
         Ok(())
@@ -215,26 +230,14 @@ impl<'a> Builder<'a> {
         cataloguer: &dyn Cataloguer,
         archive: &mut Archive<'_, R>,
     ) -> Result<(), PartialCode> {
-        if entry.kind == EntryKind::Directory {
-            self.keep(path.len())?;
-            self.directories.push(path);
-            return Ok(());
-        }
-        // The last of several entries in one place counts.
-        self.files.remove(&path);
         match entry.kind {
-            EntryKind::File if entry.size > self.limits.file_bytes => {
-                self.notes.add(PartialCode::FileBytes, &path);
+            EntryKind::File if entry.size > cataloguer.budget(self.limits) => {
+                self.note(PartialCode::FileBytes, &path);
             }
             EntryKind::File => {
                 archive.read_content(&mut self.content)?;
                 let reading = cataloguer.read(&path, &self.content);
-                for flaw in reading.flaws {
-                    self.notes.add(flaw, &path);
-                }
-                if let Some(facts) = reading.facts {
-                    self.add_facts(path, facts)?;
-                }
+                self.add_reading(path, reading)?;
             }
             EntryKind::HardLink => {
                 let target = normalise(archive.link()).unwrap_or_default().into_owned();
@@ -242,13 +245,50 @@ impl<'a> Builder<'a> {
                     Some(facts) => self.add_facts(path, facts)?,
                     // A target that was wanted, too, has been read and said nothing.
                     None if wanted_by(&target).is_some() => {}
-                    None => self.notes.add(PartialCode::Link, &path),
+                    None => self.note(PartialCode::Link, &path),
                 }
             }
-            EntryKind::SparseFile => self.notes.add(PartialCode::Sparse, &path),
+            EntryKind::SymbolicLink => self.add_link(path, archive.link())?,
+            EntryKind::SparseFile => self.note(PartialCode::Sparse, &path),
             EntryKind::Special | EntryKind::Directory => {}
         }
         Ok(())
+    }
+
+    fn inspect<R: Read>(
+        &mut self,
+        path: String,
+        inspector: &dyn Inspector,
+        archive: &mut Archive<'_, R>,
+    ) -> Result<(), PartialCode> {
+        let mut content = archive.content();
+        let reading = inspector.read(&path, &mut content, self.limits);
+        content.end()?;
+        self.add_reading(path, reading)
+    }
+
+    fn add_link(&mut self, path: String, written: &[u8]) -> Result<(), PartialCode> {
+        match link::target(&path, written) {
+            Some(target) => self.add_facts(path, Facts::Link(target)),
+            None => Ok(()),
+        }
+    }
+
+    fn add_reading(&mut self, path: String, reading: Reading) -> Result<(), PartialCode> {
+        for flaw in reading.flaws {
+            self.note(flaw, &path);
+        }
+        match reading.facts {
+            Some(facts) => self.add_facts(path, facts),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what is wrong with a wanted file, unless it is one that only a link would make count.
+    fn note(&mut self, code: PartialCode, path: &str) {
+        if !link::is_stray(path) {
+            self.notes.add(code, path);
+        }
     }
 
     fn add_facts(&mut self, path: String, facts: Facts) -> Result<(), PartialCode> {
@@ -271,7 +311,7 @@ impl<'a> Builder<'a> {
             files: self.files,
             whiteouts: self.whiteouts,
             opaque: self.opaque,
-            directories: self.directories,
+            directories: PathFingerprints::of(self.directories),
             covered: PathFingerprints::of(self.covered),
             partial: self.notes.into_vec(),
         }

@@ -12,14 +12,18 @@ mod fingerprint;
 mod image;
 mod layer;
 mod limits;
+mod link;
 mod npm;
+mod number;
 mod os_release;
 mod overlay;
 mod partial;
 mod path;
 mod purl;
 mod python;
+mod rpm;
 mod unpack;
+mod view;
 
 pub use compression::{Compression, CompressionError};
 pub use facts::{PackageKind, SourcePackage};

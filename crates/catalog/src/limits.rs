@@ -17,6 +17,12 @@ pub struct Limits {
     pub header_bytes: u64,
     /// How large a file may be that a cataloguer reads, in bytes; one such file is in memory at a time.
     pub file_bytes: u64,
+    /// How large an rpm database may be, in bytes. It is held in memory as a whole, and every package in it takes about
+    /// 50 KB.
+    pub rpm_bytes: u64,
+    /// How many bytes are kept at a time of what a program or an archive says of its packages: a list of modules, a
+    /// manifest. Programs and archives themselves are looked through as they pass by and may be of any size.
+    pub record_bytes: usize,
     /// How many bytes of paths and facts are kept for the layer, about.
     pub kept_bytes: u64,
     /// How large a window Zstandard may ask for, as a power of two in bytes; 27 (128 MiB) is the format's usual maximum.
@@ -32,6 +38,8 @@ impl Default for Limits {
             path_depth: 128,
             header_bytes: 1 << 20,
             file_bytes: 32 << 20,
+            rpm_bytes: 48 << 20,
+            record_bytes: 4 << 20,
             kept_bytes: 64 << 20,
             zstd_window_log: 27,
         }

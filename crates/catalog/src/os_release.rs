@@ -25,8 +25,25 @@ pub struct OsRelease {
 }
 
 impl OsRelease {
-    /// The paths to look at, the one that counts first.
-    pub(crate) const PATHS: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+    /// The places to look at, the one that counts first; the last ones say least.
+    pub(crate) const PATHS: [&str; 7] = [
+        "etc/os-release",
+        "usr/lib/os-release",
+        "etc/centos-release",
+        "etc/redhat-release",
+        "etc/system-release",
+        "etc/alpine-release",
+        "etc/debian_version",
+    ];
+
+    fn of(id: &str, version: &str) -> Option<Self> {
+        Some(Self {
+            id: id.to_owned(),
+            version_id: Some(word(version)?.to_owned()),
+            version_codename: None,
+            pretty_name: None,
+        })
+    }
 
     /// Returns the distribution and its release in one word, such as `debian-12`.
     pub fn distro(&self) -> String {
@@ -41,30 +58,64 @@ impl OsRelease {
 pub(crate) struct OsReleaseFiles;
 
 impl Cataloguer for OsReleaseFiles {
-    fn wants(&self, path: &str) -> bool {
-        OsRelease::PATHS.contains(&path)
+    fn homes(&self) -> &'static [&'static str] {
+        &OsRelease::PATHS
     }
 
-    fn read(&self, _path: &str, content: &[u8]) -> Reading {
+    fn wants(&self, path: &str) -> bool {
+        OsRelease::PATHS.contains(&path) || path.ends_with("/os-release")
+    }
+
+    fn read(&self, path: &str, content: &[u8]) -> Reading {
         let (text, is_replaced) = text(content);
-        let value = |key: &str| {
-            text.lines()
-                .filter_map(|line| line.trim().split_once('='))
-                .rfind(|(name, _)| *name == key)
-                .map(|(_, value)| unquote(value))
+        let os = match path {
+            "etc/alpine-release" => OsRelease::of("alpine", text.trim()),
+            "etc/debian_version" => OsRelease::of("debian", text.trim()),
+            "etc/centos-release" | "etc/redhat-release" | "etc/system-release" => sentence(text.trim()),
+            _ => assignments(&text),
         };
-        let short = |key: &str| value(key).and_then(|value| word(&value).map(str::to_owned));
-        match short("ID") {
-            Some(id) => Reading::of(Facts::Os(OsRelease {
-                id,
-                version_id: short("VERSION_ID"),
-                version_codename: short("VERSION_CODENAME"),
-                pretty_name: value("PRETTY_NAME").filter(|name| name.len() <= 256),
-            }))
-            .with_flaw(PartialCode::Encoding, is_replaced),
+        match os {
+            Some(os) => Reading::of(Facts::Os(os)).with_flaw(PartialCode::Encoding, is_replaced),
             None => Reading::default().with_flaw(PartialCode::Malformed, true),
         }
     }
+}
+
+/// Reads what is written as a shell's assignments.
+fn assignments(text: &str) -> Option<OsRelease> {
+    let value = |key: &str| {
+        text.lines()
+            .filter_map(|line| line.trim().split_once('='))
+            .rfind(|(name, _)| *name == key)
+            .map(|(_, value)| unquote(value))
+    };
+    let short = |key: &str| value(key).and_then(|value| word(&value).map(str::to_owned));
+    Some(OsRelease {
+        id: short("ID")?,
+        version_id: short("VERSION_ID"),
+        version_codename: short("VERSION_CODENAME"),
+        pretty_name: value("PRETTY_NAME").filter(|name| name.len() <= 256),
+    })
+}
+
+/// Reads what Red Hat and its relatives wrote before there was `os-release`: `CentOS release 6.10 (Final)`.
+fn sentence(text: &str) -> Option<OsRelease> {
+    let (name, rest) = text.lines().next()?.split_once(" release ")?;
+    let id = match name.split(' ').next()? {
+        "Red" => "rhel",
+        "Amazon" => "amzn",
+        "CentOS" => "centos",
+        "Fedora" => "fedora",
+        "Oracle" => "ol",
+        "Rocky" => "rocky",
+        "AlmaLinux" => "almalinux",
+        _ => return None,
+    };
+    let os = OsRelease::of(id, rest.split(' ').next()?)?;
+    Some(OsRelease {
+        pretty_name: Some(text.to_owned()).filter(|text| text.len() <= 256),
+        ..os
+    })
 }
 
 /// Takes off a shell's quotes and backslashes.
@@ -129,6 +180,36 @@ mod tests {
                 (None, vec![PartialCode::Malformed]),
                 "{content:?}"
             );
+        }
+    }
+
+    #[test]
+    fn older_files_say_it_in_their_own_ways() {
+        for (path, content, expected) in [
+            (
+                "etc/redhat-release",
+                "CentOS release 6.10 (Final)\n",
+                Some("centos-6.10"),
+            ),
+            (
+                "etc/redhat-release",
+                "Red Hat Enterprise Linux Server release 6.9 (Santiago)\n",
+                Some("rhel-6.9"),
+            ),
+            (
+                "etc/system-release",
+                "Amazon Linux AMI release 2018.03\n",
+                Some("amzn-2018.03"),
+            ),
+            ("etc/alpine-release", "3.2.3\n", Some("alpine-3.2.3")),
+            ("etc/debian_version", "7.11\n", Some("debian-7.11")),
+            ("etc/redhat-release", "something else\n", None),
+        ] {
+            let distro = match OsReleaseFiles.read(path, content.as_bytes()).facts {
+                Some(Facts::Os(os)) => Some(os.distro()),
+                _ => None,
+            };
+            assert_eq!(distro.as_deref(), expected, "{content}");
         }
     }
 

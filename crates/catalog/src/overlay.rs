@@ -3,7 +3,10 @@ use std::{
     ops::Bound,
 };
 
-use crate::{LayerCatalog, facts::Declared, facts::Facts};
+use crate::{
+    LayerCatalog, PackageKind,
+    facts::{Declared, Facts},
+};
 
 /// The wanted files of several layers as a container would see them, the upper ones before the lower ones.
 ///
@@ -18,6 +21,8 @@ pub(crate) struct Overlay<'a> {
 /// A file that can be seen.
 pub(crate) struct Visible<'a> {
     pub(crate) facts: &'a Facts,
+    /// The layer that the file is in.
+    pub(crate) layer: usize,
     /// For each package of the file, the layer from which on it has been there in this very version.
     pub(crate) since: Vec<usize>,
 }
@@ -37,12 +42,20 @@ impl<'a> Overlay<'a> {
             self.files
                 .extract_if(.., |path, _| layer.covered.contains_or_covers(path)),
         );
-        for path in &layer.directories {
-            hidden.extend(self.files.remove_entry(path.as_str()));
-        }
+        hidden.extend(
+            self.files
+                .extract_if(.., |path, _| layer.directories.contains(path)),
+        );
         for (path, facts) in &layer.files {
             let since = Visible::since(facts, index, hidden.get(path.as_str()));
-            self.files.insert(path, Visible { facts, since });
+            self.files.insert(
+                path,
+                Visible {
+                    facts,
+                    layer: index,
+                    since,
+                },
+            );
         }
     }
 
@@ -54,6 +67,11 @@ impl<'a> Overlay<'a> {
     /// Returns what a file says, if it can be seen.
     pub(crate) fn facts(&self, path: &str) -> Option<&'a Facts> {
         self.files.get(path).map(|visible| visible.facts)
+    }
+
+    /// Returns the layer that a file is in, if it can be seen.
+    pub(crate) fn layer_of(&self, path: &str) -> Option<usize> {
+        self.files.get(path).map(|visible| visible.layer)
     }
 
     fn remove_below(&mut self, folder: &str, hidden: &mut BTreeMap<&'a str, Visible<'a>>) {
@@ -79,6 +97,7 @@ impl<'a> Visible<'a> {
             Some(Visible {
                 facts: Facts::Packages(packages),
                 since,
+                ..
             }) => packages.iter().map(identity).zip(since.iter().copied()).collect(),
             _ => HashMap::new(),
         };
@@ -89,8 +108,9 @@ impl<'a> Visible<'a> {
     }
 }
 
-fn identity(package: &Declared) -> (&str, Option<&str>, Option<&str>) {
+fn identity(package: &Declared) -> (PackageKind, &str, Option<&str>, Option<&str>) {
     (
+        package.kind,
         &package.name,
         package.version.as_deref(),
         package.architecture.as_deref(),

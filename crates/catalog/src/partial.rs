@@ -37,6 +37,13 @@ pub enum PartialCode {
     /// A wanted file over [`Limits::file_bytes`](crate::Limits::file_bytes); the file was left out.
     #[serde(rename = "limit.file")]
     FileBytes,
+    /// An archive within the layer holds more than [`Limits`](crate::Limits) allows; its rest was not read.
+    #[serde(rename = "limit.nested")]
+    Nested,
+    /// What a program or an archive says of its packages is longer than
+    /// [`Limits::record_bytes`](crate::Limits::record_bytes); it was left out.
+    #[serde(rename = "limit.record")]
+    RecordBytes,
     /// The compressed stream is broken or needs more memory than allowed; the rest of the layer was not read.
     #[serde(rename = "layer.compression")]
     Compression,
@@ -74,6 +81,8 @@ impl PartialCode {
             Self::Path => "limit.path",
             Self::HeaderBytes => "limit.header",
             Self::FileBytes => "limit.file",
+            Self::Nested => "limit.nested",
+            Self::RecordBytes => "limit.record",
             Self::Compression => "layer.compression",
             Self::Archive => "layer.archive",
             Self::Truncated => "layer.truncated",
@@ -99,11 +108,13 @@ impl PartialCode {
             Self::Path => "a path is longer or deeper than allowed; its entry was left out",
             Self::HeaderBytes => "a header is longer than allowed; the rest of the layer was not read",
             Self::FileBytes => "a package file is larger than allowed and was left out",
+            Self::Nested => "an archive in the layer holds more than allowed; its rest was not read",
+            Self::RecordBytes => "what a file says of its packages is longer than allowed and was left out",
             Self::Compression => "the layer's compressed stream is broken; its rest was not read",
             Self::Archive => "the layer's archive is broken; its rest was not read",
             Self::Truncated => "the layer's archive ends too early",
             Self::Foreign => "the layer is kept outside the registry and was not fetched",
-            Self::Link => "a package file is a hard link to a file that was not kept, and was left out",
+            Self::Link => "a package file is a link to a file that was not read, and was left out",
             Self::Sparse => "a package file is stored sparsely and was left out",
             Self::Malformed => "a package file is malformed; what could be read of it was kept",
             Self::Encoding => "a package file is not UTF-8; the offending bytes were replaced",

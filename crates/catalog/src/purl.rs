@@ -33,6 +33,38 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
             }
             purl
         }
+        PackageKind::Rpm => {
+            let mut purl = PackageUrl::new("rpm", package.name.as_str())?;
+            if let Some(os) = os {
+                purl.with_namespace(os.id.as_str())?
+                    .add_qualifier("distro", os.distro())?;
+            }
+            if let Some(architecture) = &package.architecture {
+                purl.add_qualifier("arch", architecture.as_str())?;
+            }
+            if let Some(source) = &package.source {
+                let version = source.version.iter().map(|version| format!("-{version}"));
+                let file = format!("{}{}.src.rpm", source.name, version.collect::<String>());
+                purl.add_qualifier("upstream", file)?;
+            }
+            if let Some(module) = &package.module {
+                purl.add_qualifier("rpmmod", module.as_str())?;
+            }
+            let version = package
+                .version
+                .as_deref()
+                .map(|version| match version.split_once(':') {
+                    Some((epoch, version)) => (Some(epoch), version),
+                    None => (None, version),
+                });
+            if let Some((epoch, version)) = version {
+                purl.with_version(version)?;
+                if let Some(epoch) = epoch {
+                    purl.add_qualifier("epoch", epoch)?;
+                }
+            }
+            return Ok(Some(purl.to_string()));
+        }
         PackageKind::Npm => {
             let Some((scope, name)) = npm::split_scope(&package.name) else {
                 return Ok(None);
@@ -91,6 +123,21 @@ mod tests {
         assert_eq!(
             purl(&musl, Some(&os("alpine", "3.18.4"))).unwrap(),
             "pkg:apk/alpine/musl@1.2.4-r2?arch=x86_64&distro=alpine-3.18.4"
+        );
+    }
+
+    #[test]
+    fn an_rpm_has_its_epoch_and_its_module_apart() {
+        let mut node = package(PackageKind::Rpm, "nodejs", "1:18.17.1-1.module+el8");
+        node.architecture = Some("x86_64".into());
+        node.module = Some("nodejs:18:8080:63b34585".into());
+        node.source = Some(SourcePackage {
+            name: "nodejs".into(),
+            version: Some("18.17.1-1.module+el8".into()),
+        });
+        assert_eq!(
+            purl(&node, Some(&os("rhel", "8.8"))).unwrap(),
+            "pkg:rpm/rhel/nodejs@18.17.1-1.module%2Bel8?arch=x86_64&distro=rhel-8.8&epoch=1&rpmmod=nodejs:18:8080:63b34585&upstream=nodejs-18.17.1-1.module%2Bel8.src.rpm"
         );
     }
 

@@ -72,23 +72,48 @@ impl<'a, R: Read> Unpacked<'a, R> {
     }
 
     /// Returns the next bytes, none only at the end.
-    fn fill(&mut self) -> Result<&[u8], PartialCode> {
+    pub(crate) fn fill(&mut self) -> Result<&[u8], PartialCode> {
         if self.start == self.end {
-            if (self.is_time_up)() {
-                return Err(PartialCode::Time);
+            (self.start, self.end) = (0, 0);
+            self.load()?;
+        }
+        Ok(&self.buffer[self.start..self.end])
+    }
+
+    /// Inflates into what is free of the buffer, and returns how many bytes there were.
+    fn load(&mut self) -> Result<usize, PartialCode> {
+        if (self.is_time_up)() {
+            return Err(PartialCode::Time);
+        }
+        let count = self
+            .inflated
+            .read(&mut self.buffer[self.end..])
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => PartialCode::Truncated,
+                _ => PartialCode::Compression,
+            })?;
+        self.budget = self
+            .budget
+            .checked_sub(count as u64)
+            .ok_or(PartialCode::UnpackedBytes)?;
+        self.end += count;
+        Ok(count)
+    }
+
+    /// Takes `count` of the bytes that [`Unpacked::fill`] returned.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start += count;
+        debug_assert!(self.start <= self.end, "only what is there can be taken");
+    }
+
+    /// Returns the next bytes without taking them, at least `count` if there are as many.
+    pub(crate) fn peek(&mut self, count: usize) -> Result<&[u8], PartialCode> {
+        while self.end - self.start < count {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            if self.load()? == 0 {
+                break;
             }
-            let count = self
-                .inflated
-                .read(&mut self.buffer)
-                .map_err(|error| match error.kind() {
-                    io::ErrorKind::UnexpectedEof => PartialCode::Truncated,
-                    _ => PartialCode::Compression,
-                })?;
-            self.budget = self
-                .budget
-                .checked_sub(count as u64)
-                .ok_or(PartialCode::UnpackedBytes)?;
-            (self.start, self.end) = (0, count);
         }
         Ok(&self.buffer[self.start..self.end])
     }

@@ -4,7 +4,7 @@
 
 use crate::{
     PartialCode, SourcePackage,
-    cataloguer::{Cataloguer, Reading, text, wanted_by},
+    cataloguer::{Cataloguer, Reading, may_show_packages, text},
     facts::{Declared, PackageKind, word},
     path::normalise,
 };
@@ -12,9 +12,14 @@ use crate::{
 pub(crate) struct Apk;
 
 impl Cataloguer for Apk {
+    fn homes(&self) -> &'static [&'static str] {
+        // The second one is that of Alpine 3.23 and newer, whether or not `lib` is a link.
+        &["lib/apk/db/installed", "usr/lib/apk/db/installed"]
+    }
+
     fn wants(&self, path: &str) -> bool {
-        // The second one belongs to images whose `lib` is a link to `usr/lib`.
-        matches!(path, "lib/apk/db/installed" | "usr/lib/apk/db/installed")
+        path.strip_suffix("apk/db/installed")
+            .is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
     }
 
     fn read(&self, _path: &str, content: &[u8]) -> Reading {
@@ -71,12 +76,12 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Keeps a file that some cataloguer wants: only of these it matters who owns them.
+    /// Keeps a file that can show packages: only of these it matters who owns them.
     fn own(&mut self, name: &str) {
         let path = format!("{}/{name}", self.folder);
         self.owns.extend(
             normalise(path.as_bytes())
-                .filter(|path| wanted_by(path).is_some())
+                .filter(|path| may_show_packages(path))
                 .map(std::borrow::Cow::into_owned),
         );
     }

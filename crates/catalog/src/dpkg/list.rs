@@ -1,5 +1,5 @@
 use crate::{
-    cataloguer::{Reading, text, wanted_by},
+    cataloguer::{Reading, may_show_packages, text},
     facts::{Facts, FileList, PackageKind, word},
     path::normalise,
 };
@@ -16,7 +16,7 @@ pub(super) fn read_checksums(package: &str, content: &[u8]) -> Reading {
     })
 }
 
-/// Keeps those paths that some cataloguer wants: only of these it matters who owns them.
+/// Keeps those paths that can show packages: only of these it matters who owns them.
 fn owned<'a>(package: &str, content: &'a [u8], path_of: fn(&str) -> Option<&str>) -> Reading {
     let (package, architecture) = match package.split_once(':') {
         Some((package, architecture)) => (package, word(architecture)),
@@ -27,7 +27,8 @@ fn owned<'a>(package: &str, content: &'a [u8], path_of: fn(&str) -> Option<&str>
         .lines()
         .filter_map(path_of)
         .filter_map(|path| normalise(path.as_bytes()))
-        .filter(|path| !path.starts_with("var/lib/dpkg/") && wanted_by(path).is_some())
+        .filter(|path| !path.starts_with("var/lib/dpkg/") && !path.starts_with("usr/share/doc/"))
+        .filter(|path| may_show_packages(path))
         .map(std::borrow::Cow::into_owned)
         .collect();
     match word(package) {
@@ -54,24 +55,26 @@ mod tests {
             kind: PackageKind::Deb,
             package: "python3-six".into(),
             architecture: architecture.map(str::to_owned),
-            paths: vec![METADATA.into()],
+            paths: vec!["usr/bin/six".into(), METADATA.into()],
         }))
     }
 
     #[test]
     fn only_wanted_files_are_kept() {
-        let list = format!("/.\r\n/usr\r\n/usr/share/doc/python3-six/copyright\r\n/{METADATA}\r\n");
+        let list = format!("/.\r\n/usr/bin/six\r\n/usr/share/doc/python3-six/copyright\r\n/{METADATA}\r\n");
         assert_eq!(read_list("python3-six", list.as_bytes()), six(None));
         assert_eq!(
             read_list("python3-six:amd64", list.as_bytes()),
             six(Some("amd64"))
         );
-        assert_eq!(read_list("bash", b"/.\n/bin/bash\n"), Reading::default());
+        assert_eq!(read_list("bash", b"/.\n/etc/bash.bashrc\n"), Reading::default());
     }
 
     #[test]
     fn checksums_name_the_same_files() {
-        let sums = format!("d41d8cd98f00b204e9800998ecf8427e  {METADATA}\nnonsense\n");
+        let sums = format!(
+            "d41d8cd98f00b204e9800998ecf8427e  usr/bin/six\nd41d8cd98f00b204e9800998ecf8427e  {METADATA}\nnonsense\n"
+        );
         assert_eq!(read_checksums("python3-six", sums.as_bytes()), six(None));
     }
 

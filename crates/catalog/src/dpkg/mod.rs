@@ -1,22 +1,23 @@
 //! Debian's dpkg and its derivatives.
 //!
 //! `var/lib/dpkg/status` holds a stanza for each package that dpkg knows; images without dpkg itself (distroless) have
-//! one file for each package in `var/lib/dpkg/status.d`. `var/lib/dpkg/info/*.list` names the files of each package.
+//! one file for each package in `var/lib/dpkg/status.d`. `var/lib/dpkg/info/*.list` names the files of each package, and
+//! `usr/share/doc/*/copyright` its licences.
 //!
 //! A package counts when its files are unpacked, whether or not they have been configured: states `installed`,
 //! `triggers-pending`, `triggers-awaited`, `half-configured` and `unpacked`. It does not count as `not-installed`,
 //! `config-files` or `half-installed`. Source: `dpkg(1)`, "Package states".
 
+mod copyright;
 mod list;
 mod status;
 
-use crate::cataloguer::{Cataloguer, Reading};
+use crate::{
+    cataloguer::{Cataloguer, Reading},
+    path::split,
+};
 
 pub(crate) struct Dpkg;
-
-const STATUS_FOLDER: &str = "var/lib/dpkg/status.d/";
-const INFO_FOLDER: &str = "var/lib/dpkg/info/";
-const MD5SUMS: &str = ".md5sums";
 
 enum Role<'a> {
     /// The database.
@@ -27,25 +28,55 @@ enum Role<'a> {
     List(&'a str),
     /// The files of a package with their checksums.
     Checksums(&'a str),
+    /// The licences of a package.
+    Copyright,
 }
 
+/// Tells what a file is from its name and that of the folders that it lies in.
 fn role(path: &str) -> Option<Role<'_>> {
-    let below = path.strip_prefix("var/lib/dpkg/")?;
-    if below == "status" {
-        Some(Role::Status)
-    } else if let Some(name) = path.strip_prefix(STATUS_FOLDER) {
-        match name.strip_suffix(MD5SUMS) {
-            _ if name.contains('/') => None,
+    let (folder, name) = split(path);
+    match (folder, name) {
+        (folder, "status") if ends_with(folder, "dpkg") => Some(Role::Status),
+        (folder, "copyright") if is_doc_folder(folder) => Some(Role::Copyright),
+        (folder, name) if ends_with(folder, "dpkg/info") => Some(Role::List(name.strip_suffix(".list")?)),
+        (folder, name) if ends_with(folder, "dpkg/status.d") => match name.strip_suffix(".md5sums") {
             Some(package) => Some(Role::Checksums(package)),
             None => Some(Role::StatusPart),
-        }
-    } else {
-        let name = path.strip_prefix(INFO_FOLDER)?.strip_suffix(".list")?;
-        (!name.contains('/')).then_some(Role::List(name))
+        },
+        _ => None,
     }
 }
 
+/// Tells whether a folder's last components are these.
+fn ends_with(folder: &str, end: &str) -> bool {
+    folder
+        .strip_suffix(end)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+}
+
+const DOC: &str = "usr/share/doc/";
+
+/// Tells whether a folder has one package's documents in it.
+pub(crate) fn is_doc_folder(path: &str) -> bool {
+    path.strip_prefix(DOC)
+        .is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
+/// Returns where a package's licences are looked for.
+pub(crate) fn copyright_of(package: &str) -> String {
+    format!("{DOC}{package}/copyright")
+}
+
 impl Cataloguer for Dpkg {
+    fn homes(&self) -> &'static [&'static str] {
+        &[
+            "var/lib/dpkg/status",
+            "var/lib/dpkg/status.d",
+            "var/lib/dpkg/info",
+            "usr/share/doc",
+        ]
+    }
+
     fn wants(&self, path: &str) -> bool {
         role(path).is_some()
     }
@@ -56,6 +87,7 @@ impl Cataloguer for Dpkg {
             Some(Role::StatusPart) => status::read(content, status::Missing::IsInstalled),
             Some(Role::List(package)) => list::read_list(package, content),
             Some(Role::Checksums(package)) => list::read_checksums(package, content),
+            Some(Role::Copyright) => copyright::read(content),
             None => Reading::default(),
         }
     }
@@ -72,6 +104,9 @@ mod tests {
             "var/lib/dpkg/status.d/base-files",
             "var/lib/dpkg/status.d/base-files.md5sums",
             "var/lib/dpkg/info/libc6:amd64.list",
+            "usr/share/doc/libc6/copyright",
+            // It counts only if a link leads here.
+            "srv/dpkg/status",
         ] {
             assert!(Dpkg.wants(path), "{path}");
         }
@@ -82,7 +117,8 @@ mod tests {
             "var/lib/dpkg/status.d/a/b",
             "var/lib/dpkg/info/libc6:amd64.md5sums",
             "var/lib/dpkg/info/a/b.list",
-            "rootfs/var/lib/dpkg/status",
+            "var/lib/xdpkg/status",
+            "usr/share/doc/libc6/examples/copyright",
         ] {
             assert!(!Dpkg.wants(path), "{path}");
         }

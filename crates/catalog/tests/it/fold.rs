@@ -172,6 +172,8 @@ fn distroless_parts_count_and_their_checksums_show_what_they_own() {
 fn an_owner_must_be_installed_and_of_the_right_architecture() {
     let base = |architecture: &str, list: &str| {
         Blob::new()
+            // Its own files are listed by the name of a link.
+            .link(EntryType::Symlink, "lib", "usr/lib")
             .file(
                 STATUS,
                 format!(
@@ -225,6 +227,141 @@ fn apk_says_in_its_database_what_it_owns() {
     assert_eq!(folded.packages[0].purl, owner);
     assert_eq!(folded.packages[1].owned_by.as_deref(), Some(owner));
     assert_eq!(folded.os.unwrap().distro(), "alpine-3.18.4");
+}
+
+#[test]
+fn a_database_is_found_through_links() {
+    let bash = dpkg_status(&[("bash", "5.2")]);
+    let link = |path: &str, target: &str| Blob::new().link(EntryType::Symlink, path, target);
+    for (what, layers, expected) in [
+        (
+            "link of the folder",
+            vec![link("var/lib/dpkg", "/srv/dpkg").file("srv/dpkg/status", &bash)],
+            1,
+        ),
+        (
+            "relative link",
+            vec![link("var/lib/dpkg", "../../srv/dpkg").file("srv/dpkg/status", &bash)],
+            1,
+        ),
+        (
+            "link above the folder",
+            vec![link("var", "data/var").file("data/var/lib/dpkg/status", &bash)],
+            1,
+        ),
+        (
+            "link of the file",
+            vec![link(STATUS, "/srv/dpkg/status").file("srv/dpkg/status", &bash)],
+            1,
+        ),
+        (
+            "link to a link",
+            vec![
+                link("var/lib", "/a")
+                    .link(EntryType::Symlink, "a", "b")
+                    .file("b/dpkg/status", &bash),
+            ],
+            1,
+        ),
+        (
+            "link before the database",
+            vec![
+                link("var/lib/dpkg", "/srv/dpkg"),
+                Blob::new().file("srv/dpkg/status", &bash),
+            ],
+            1,
+        ),
+        (
+            "database before the link",
+            vec![
+                Blob::new().file("srv/dpkg/status", &bash),
+                link("var/lib/dpkg", "/srv/dpkg"),
+            ],
+            1,
+        ),
+        (
+            "no link at all",
+            vec![Blob::new().file("srv/dpkg/status", &bash)],
+            0,
+        ),
+        (
+            "link that is gone",
+            vec![
+                link("var/lib/dpkg", "/srv/dpkg").file("srv/dpkg/status", &bash),
+                Blob::new().file("var/lib/.wh.dpkg", ""),
+            ],
+            0,
+        ),
+        (
+            "circle",
+            vec![link("var/lib/dpkg", "dpkg").file("srv/dpkg/status", &bash)],
+            0,
+        ),
+        (
+            "hard link",
+            vec![
+                Blob::new()
+                    .file("srv/dpkg/status", &bash)
+                    .link(EntryType::Link, STATUS, "srv/dpkg/status"),
+            ],
+            1,
+        ),
+    ] {
+        let layers: Vec<LayerCatalog> = layers.into_iter().map(Blob::catalog).collect();
+        let folded = image(&layers);
+        assert_eq!(folded.packages.len(), expected, "{what}");
+        assert_eq!(folded.partial, [], "{what}");
+    }
+}
+
+#[test]
+fn a_database_that_is_a_link_to_something_else_is_missed_with_notice() {
+    let above = Blob::new().link(EntryType::Symlink, STATUS, "/srv/packages");
+    let folded = image(&[
+        status(&[]),
+        above
+            .file("srv/packages", dpkg_status(&[("bash", "5.2")]))
+            .catalog(),
+    ]);
+    assert_eq!(found(&folded), []);
+    let [partial] = &folded.partial[..] else {
+        panic!("{:?}", folded.partial)
+    };
+    assert_eq!(
+        (
+            partial.layer.index,
+            partial.partial.code.as_str(),
+            partial.partial.path.as_str()
+        ),
+        (1, "file.link", STATUS)
+    );
+}
+
+#[test]
+fn licences_of_a_debian_package_stand_in_its_documents_or_in_anothers() {
+    let folded = image(&[
+        status(&[("libgcc-s1", "12"), ("gcc-12-base", "12"), ("bare", "1")]),
+        Blob::new()
+            .file(
+                "usr/share/doc/gcc-12-base/copyright",
+                "see /usr/share/common-licenses/GPL-3\n",
+            )
+            .link(EntryType::Symlink, "usr/share/doc/libgcc-s1", "gcc-12-base")
+            .catalog(),
+    ]);
+    let licenses: Vec<_> = folded
+        .packages
+        .iter()
+        .map(|package| (package.name.as_str(), package.licenses.join(", ")))
+        .collect();
+    assert_eq!(
+        licenses,
+        [
+            ("bare", String::new()),
+            ("gcc-12-base", "GPL-3".into()),
+            ("libgcc-s1", "GPL-3".into())
+        ]
+    );
 }
 
 /// What one path of a layer is.
@@ -379,5 +516,156 @@ proptest! {
             .filter_map(|(path, written)| Some((path, written?.to_string())))
             .collect();
         prop_assert_eq!(folded, unpacked);
+    }
+}
+
+/// What one path of a layer with links is.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    File,
+    Directory,
+    Link(&'static str),
+    Whiteout,
+}
+
+const PLACES: [&str; 9] = [
+    "var",
+    "var/lib",
+    "var/lib/dpkg",
+    "var/lib/dpkg/status",
+    "srv",
+    "srv/lib/dpkg/status",
+    "srv/dpkg",
+    "srv/dpkg/status",
+    "srv/status",
+];
+
+fn layer_with_links() -> impl Strategy<Value = BTreeMap<&'static str, Place>> {
+    const TARGETS: [&str; 8] = [
+        "/srv",
+        "srv",
+        "../srv",
+        "../../srv/dpkg",
+        "/srv/dpkg/status",
+        "/srv/status",
+        "/var/lib/dpkg",
+        ".",
+    ];
+    let place = prop_oneof![
+        4 => Just(Place::File),
+        2 => Just(Place::Directory),
+        4 => prop::sample::select(&TARGETS[..]).prop_map(Place::Link),
+        1 => Just(Place::Whiteout),
+    ];
+    prop::collection::btree_map(prop::sample::select(&PLACES[..]), place, 0..5).prop_map(|mut layer| {
+        let leaves: Vec<&str> = layer
+            .iter()
+            .filter(|(_, place)| matches!(place, Place::File | Place::Link(_)))
+            .map(|(&path, _)| path)
+            .collect();
+        layer.retain(|path, _| !leaves.iter().any(|leaf| is_below(path, leaf)));
+        layer
+    })
+}
+
+/// Unpacks layers into one tree and opens the database as a program would: the index of the layer that wrote it.
+fn open_through_links(layers: &[BTreeMap<&'static str, Place>]) -> Option<(String, usize)> {
+    let mut tree: BTreeMap<String, (Place, usize)> = BTreeMap::new();
+    for (index, layer) in layers.iter().enumerate() {
+        for (&path, place) in layer {
+            if matches!(place, Place::Whiteout) {
+                tree.retain(|other, _| other != path && !is_below(other, path));
+            }
+        }
+        for (&path, &place) in layer {
+            for parent in parents(path) {
+                if !matches!(tree.get(parent), Some((Place::Directory, _))) {
+                    tree.insert(parent.to_owned(), (Place::Directory, index));
+                }
+            }
+            match place {
+                Place::Whiteout => {}
+                Place::Directory => drop(tree.insert(path.to_owned(), (place, index))),
+                Place::File | Place::Link(_) => {
+                    tree.retain(|other, _| !is_below(other, path));
+                    tree.insert(path.to_owned(), (place, index));
+                }
+            }
+        }
+    }
+    let mut wanted: Vec<String> = STATUS.rsplit('/').map(str::to_owned).collect();
+    let mut here: Vec<String> = Vec::new();
+    let mut hops = 0;
+    while let Some(name) = wanted.pop() {
+        match name.as_str() {
+            "" | "." => continue,
+            ".." => {
+                here.pop();
+                continue;
+            }
+            _ => here.push(name),
+        }
+        match tree.get(&here.join("/"))? {
+            (Place::Directory, _) => {}
+            (Place::File, index) if wanted.is_empty() => return Some((here.join("/"), *index)),
+            (Place::Link(target), _) => {
+                hops += 1;
+                if hops > 20 {
+                    return None;
+                }
+                here.pop();
+                if target.starts_with('/') {
+                    here.clear();
+                }
+                wanted.extend(target.rsplit('/').map(str::to_owned));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #[test]
+    fn a_database_is_found_where_a_program_would_open_it(layers in prop::collection::vec(layer_with_links(), 1..5)) {
+        let catalogues: Vec<_> = layers
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| {
+                let folders: BTreeSet<&str> = layer
+                    .iter()
+                    .flat_map(|(path, place)| parents(path).chain(matches!(place, Place::Directory).then_some(*path)))
+                    .collect();
+                let blob = folders.iter().fold(Blob::new(), |blob, folder| blob.directory(folder));
+                let blob = layer.iter().fold(blob, |blob, (path, place)| match place {
+                    Place::File => blob.file(path, dpkg_status(&[("bash", &index.to_string())])),
+                    Place::Link(target) => blob.link(EntryType::Symlink, path, target),
+                    Place::Whiteout => {
+                        let (folder, name) = path.rsplit_once('/').map_or(("", *path), |(folder, name)| (folder, name));
+                        blob.file(format!("{folder}/.wh.{name}").trim_start_matches('/'), "")
+                    }
+                    Place::Directory => blob,
+                });
+                blob.catalog()
+            })
+            .collect();
+        let folded = image(&catalogues);
+        let found: Vec<_> = folded
+            .packages
+            .iter()
+            .map(|package| (package.file.clone(), package.version.clone().unwrap()))
+            .collect();
+        match open_through_links(&layers) {
+            // A file of another name is not read as it passes by, and that is said.
+            Some((path, _)) if !path.ends_with("dpkg/status") => {
+                prop_assert_eq!(found, []);
+                prop_assert!(folded.is_partial());
+            }
+            opened => {
+                let opened: Vec<_> = opened.into_iter().map(|(path, index)| (path, index.to_string())).collect();
+                prop_assert_eq!(found, opened);
+            }
+        }
     }
 }

@@ -6,3 +6,4 @@ mod cyclonedx;
 mod fold;
 mod hostile;
 mod peers;
+mod rpm;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Runs a tool and returns what it prints; says so and returns nothing if there is no such tool.
-fn output_of(command: &mut Command) -> Option<String> {
+pub(crate) fn output_of(command: &mut Command) -> Option<String> {
     let tool = command.get_program().to_string_lossy().into_owned();
     let output = match command.stderr(Stdio::inherit()).output() {
         Ok(output) => output,
@@ -31,7 +31,7 @@ fn output_of(command: &mut Command) -> Option<String> {
 }
 
 /// Catalogues a folder as if it were a layer, and lists files, names and versions.
-fn packages_below(folder: &Path) -> Vec<(String, String, String)> {
+pub(crate) fn packages_below(folder: &Path) -> Vec<(String, String, String)> {
     let mut tar = tar::Builder::new(Vec::new());
     tar.follow_symlinks(false);
     tar.append_dir_all("", folder).unwrap();
