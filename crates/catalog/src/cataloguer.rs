@@ -3,6 +3,7 @@ use std::{borrow::Cow, io::BufRead};
 use crate::{
     Limits, PartialCode,
     apk::Apk,
+    binary::Binaries,
     dpkg::Dpkg,
     facts::{Declared, Facts},
     npm::Npm,
@@ -15,7 +16,7 @@ use crate::{
 static CATALOGUERS: [&dyn Cataloguer; 6] = [&OsReleaseFiles, &Dpkg, &Apk, &Rpm, &Python, &Npm];
 
 /// All inspectors.
-static INSPECTORS: [&dyn Inspector; 0] = [];
+static INSPECTORS: [&dyn Inspector; 1] = [&Binaries];
 
 /// Knows one ecosystem whose packages are shown by small files: which files these are, and what they say.
 pub(crate) trait Cataloguer: Sync {

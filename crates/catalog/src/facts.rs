@@ -55,8 +55,12 @@ pub(crate) struct FileList {
 pub enum PackageKind {
     /// Alpine's apk.
     Apk,
+    /// Rust's crates, in programs that `cargo auditable` built.
+    Cargo,
     /// Debian's dpkg.
     Deb,
+    /// Go's modules, in programs.
+    Golang,
     /// npm and its relatives.
     Npm,
     /// pip and its relatives.
@@ -70,7 +74,9 @@ impl PackageKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Apk => "apk",
+            Self::Cargo => "cargo",
             Self::Deb => "deb",
+            Self::Golang => "golang",
             Self::Npm => "npm",
             Self::Pypi => "pypi",
             Self::Rpm => "rpm",

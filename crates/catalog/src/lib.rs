@@ -2,6 +2,7 @@
 
 mod apk;
 mod archive;
+mod binary;
 mod cataloguer;
 mod compression;
 pub mod cyclonedx;

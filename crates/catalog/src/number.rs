@@ -22,6 +22,14 @@ impl Endian {
         })
     }
 
+    pub(crate) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
+        let number = array(bytes, at)?;
+        Some(match self {
+            Self::Little => u64::from_le_bytes(number),
+            Self::Big => u64::from_be_bytes(number),
+        })
+    }
+
     /// Reads a 32-bit number for use as a place or a count.
     pub(crate) fn size(self, bytes: &[u8], at: usize) -> Option<usize> {
         usize::try_from(self.u32(bytes, at)?).ok()

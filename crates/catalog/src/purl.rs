@@ -3,7 +3,7 @@ use packageurl::PackageUrl;
 use crate::{
     OsRelease,
     facts::{Declared, PackageKind},
-    npm, python,
+    npm, path, python,
 };
 
 /// Names a package by its package URL; nothing if its name is not one of its kind, which cataloguers refuse.
@@ -65,6 +65,15 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
             }
             return Ok(Some(purl.to_string()));
         }
+        PackageKind::Golang => {
+            let (namespace, name) = path::split(&package.name);
+            let mut purl = PackageUrl::new("golang", name)?;
+            if !namespace.is_empty() {
+                purl.with_namespace(namespace)?;
+            }
+            purl
+        }
+        PackageKind::Cargo => PackageUrl::new("cargo", package.name.as_str())?,
         PackageKind::Npm => {
             let Some((scope, name)) = npm::split_scope(&package.name) else {
                 return Ok(None);
@@ -156,6 +165,18 @@ mod tests {
             (
                 package(PackageKind::Npm, "left-pad", "1.3.0"),
                 "pkg:npm/left-pad@1.3.0",
+            ),
+            (
+                package(PackageKind::Golang, "github.com/BurntSushi/toml", "v1.3.2"),
+                "pkg:golang/github.com/burntsushi/toml@v1.3.2",
+            ),
+            (
+                package(PackageKind::Golang, "stdlib", "1.21.5"),
+                "pkg:golang/stdlib@1.21.5",
+            ),
+            (
+                package(PackageKind::Cargo, "serde", "1.0.188"),
+                "pkg:cargo/serde@1.0.188",
             ),
         ] {
             assert_eq!(purl(&package, Some(&debian)).unwrap(), expected);

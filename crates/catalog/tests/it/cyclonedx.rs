@@ -52,8 +52,8 @@ pub(crate) fn sample() -> ImageCatalog {
 #[test]
 fn the_document_is_as_reviewed() {
     let mut bom: Value = serde_json::from_slice(&cyclonedx::write(&sample(), &subject())).unwrap();
-    // These two change with each release.
-    bom["metadata"]["tools"]["components"][0]["version"].take();
+    // These change with each release.
+    bom["metadata"]["tools"].take();
     bom["serialNumber"].take();
     insta::assert_json_snapshot!(bom);
 }

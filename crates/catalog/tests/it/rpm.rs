@@ -72,8 +72,8 @@ impl World {
             .args(["--quiet", "-bb", "--define", &define])
             .arg(path("base.spec"));
         output_of(&mut build)?;
-        let built = fs::read_dir(path("build/RPMS/noarch")).unwrap();
-        let files: Vec<PathBuf> = built.map(|entry| entry.unwrap().path()).collect();
+        let entries = fs::read_dir(path("build/RPMS/noarch")).unwrap();
+        let files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         assert_eq!(files.len(), 61);
         let world = Self { folder };
         output_of(world.rpm("sqlite").args(["--initdb"])).unwrap();
@@ -101,7 +101,7 @@ impl World {
                 let mut words = line.splitn(5, ' ').map(|word| word.replace(" 0:", ""));
                 let mut row: Row = std::array::from_fn(|_| words.next().unwrap());
                 // An epoch of zero is none.
-                row[1] = row[1].trim_start_matches("0:").to_owned();
+                row[1] = row[1].trim_start_matches("0:").into();
                 row
             })
             .collect();
@@ -150,11 +150,8 @@ fn rpm_lists_the_same_of_sqlite() {
     assert_eq!(found, [("pkg:pypi/six@1.16.0", Some(base)), (base, None)]);
 }
 
-#[test]
-fn rpm_lists_the_same_of_berkeley_db() {
-    let Some(world) = World::new() else { return };
-    // This rpm reads Berkeley DB and does not write it, so the blobs are put into one by its own tools.
-    const DUMP: &str = "
+/// This rpm reads Berkeley DB and does not write it, so the blobs are put into one by its own tools.
+const DUMP: &str = "
 import sqlite3, struct, sys
 print('VERSION=3\\nformat=bytevalue\\ntype=hash\\ndb_pagesize=4096\\nHEADER=END')
 rows = sqlite3.connect(sys.argv[1]).execute('select hnum, blob from Packages').fetchall()
@@ -162,6 +159,10 @@ for key, blob in [(0, struct.pack('<I', len(rows)))] + rows:
     print(' ' + struct.pack('<I', key).hex() + '\\n ' + blob.hex())
 print('DATA=END')
 ";
+
+#[test]
+fn rpm_lists_the_same_of_berkeley_db() {
+    let Some(world) = World::new() else { return };
     let sqlite = world.database().join("rpmdb.sqlite");
     let dump = output_of(Command::new("python3").args(["-c", DUMP]).arg(&sqlite)).unwrap();
     let text = world.folder.path().join("dump");

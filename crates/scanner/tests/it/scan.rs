@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use portwarden_catalog::{LayerCatalog, LayerError, Limits, PartialCode};
+use portwarden_catalog::{CATALOG_VERSION, LayerCatalog, LayerError, Limits, PartialCode};
 use portwarden_core::clock::{Clock as _, ManualClock};
 use portwarden_oci::{Descriptor, Digest, MediaType, Platform, Version};
 use portwarden_registry::Blob as RegistryBlob;
@@ -198,7 +198,9 @@ async fn a_report_is_written_the_same_every_time_and_read_back() {
     assert_eq!(serde_json::from_slice::<Report>(&json).unwrap(), report);
     let sbom = report.cyclonedx(&report.platforms[0]);
     assert_eq!(sbom, report.cyclonedx(&report.platforms[0]));
-    insta::assert_json_snapshot!(serde_json::from_slice::<Value>(&json).unwrap());
+    let mut json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["catalog_version"].take(), CATALOG_VERSION);
+    insta::assert_json_snapshot!(json);
 }
 
 fn two_platforms() -> Index {
