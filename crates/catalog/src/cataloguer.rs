@@ -4,19 +4,34 @@ use crate::{
     Limits, PartialCode,
     apk::Apk,
     binary::Binaries,
+    dotnet::DotNet,
     dpkg::Dpkg,
     facts::{Declared, Facts},
+    java::{Java, JavaRuntime},
     npm::Npm,
     os_release::OsReleaseFiles,
+    php::Php,
     python::Python,
     rpm::Rpm,
+    ruby::Ruby,
 };
 
 /// All cataloguers. A further ecosystem is a folder of its own and a line here or in [`INSPECTORS`].
-static CATALOGUERS: [&dyn Cataloguer; 6] = [&OsReleaseFiles, &Dpkg, &Apk, &Rpm, &Python, &Npm];
+static CATALOGUERS: [&dyn Cataloguer; 10] = [
+    &OsReleaseFiles,
+    &Dpkg,
+    &Apk,
+    &Rpm,
+    &Python,
+    &Npm,
+    &Ruby,
+    &Php,
+    &DotNet,
+    &JavaRuntime,
+];
 
 /// All inspectors.
-static INSPECTORS: [&dyn Inspector; 1] = [&Binaries];
+static INSPECTORS: [&dyn Inspector; 2] = [&Java, &Binaries];
 
 /// Knows one ecosystem whose packages are shown by small files: which files these are, and what they say.
 pub(crate) trait Cataloguer: Sync {

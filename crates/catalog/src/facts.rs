@@ -57,12 +57,22 @@ pub enum PackageKind {
     Apk,
     /// Rust's crates, in programs that `cargo auditable` built.
     Cargo,
+    /// PHP's Composer.
+    Composer,
     /// Debian's dpkg.
     Deb,
+    /// Ruby's gems.
+    Gem,
+    /// Well-known programs that no package manager installed.
+    Generic,
     /// Go's modules, in programs.
     Golang,
+    /// Java's archives, by the names of Maven.
+    Maven,
     /// npm and its relatives.
     Npm,
+    /// .NET's packages.
+    Nuget,
     /// pip and its relatives.
     Pypi,
     /// Red Hat's rpm.
@@ -75,9 +85,14 @@ impl PackageKind {
         match self {
             Self::Apk => "apk",
             Self::Cargo => "cargo",
+            Self::Composer => "composer",
             Self::Deb => "deb",
+            Self::Gem => "gem",
+            Self::Generic => "generic",
             Self::Golang => "golang",
+            Self::Maven => "maven",
             Self::Npm => "npm",
+            Self::Nuget => "nuget",
             Self::Pypi => "pypi",
             Self::Rpm => "rpm",
         }

@@ -23,6 +23,12 @@ pub struct Limits {
     /// How many bytes are kept at a time of what a program or an archive says of its packages: a list of modules, a
     /// manifest. Programs and archives themselves are looked through as they pass by and may be of any size.
     pub record_bytes: usize,
+    /// How deep archives within archives are read (a jar in a war in an ear). Each level takes 100 KB.
+    pub nested_depth: usize,
+    /// How many bytes are unpacked of one archive and all that is within it.
+    pub nested_bytes: u64,
+    /// How many files of one archive, and of all that is within it, are looked at.
+    pub nested_entries: u64,
     /// How many bytes of paths and facts are kept for the layer, about.
     pub kept_bytes: u64,
     /// How large a window Zstandard may ask for, as a power of two in bytes; 27 (128 MiB) is the format's usual maximum.
@@ -40,6 +46,9 @@ impl Default for Limits {
             file_bytes: 32 << 20,
             rpm_bytes: 48 << 20,
             record_bytes: 4 << 20,
+            nested_depth: 4,
+            nested_bytes: 4 << 30,
+            nested_entries: 1_000_000,
             kept_bytes: 64 << 20,
             zstd_window_log: 27,
         }

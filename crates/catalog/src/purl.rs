@@ -65,15 +65,25 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
             }
             return Ok(Some(purl.to_string()));
         }
-        PackageKind::Golang => {
+        PackageKind::Golang | PackageKind::Composer => {
             let (namespace, name) = path::split(&package.name);
-            let mut purl = PackageUrl::new("golang", name)?;
+            let mut purl = PackageUrl::new(package.kind.as_str(), name)?;
             if !namespace.is_empty() {
                 purl.with_namespace(namespace)?;
             }
             purl
         }
-        PackageKind::Cargo => PackageUrl::new("cargo", package.name.as_str())?,
+        PackageKind::Cargo | PackageKind::Gem | PackageKind::Generic | PackageKind::Nuget => {
+            PackageUrl::new(package.kind.as_str(), package.name.as_str())?
+        }
+        PackageKind::Maven => match package.name.split_once(':') {
+            Some((group, artifact)) => {
+                let mut purl = PackageUrl::new("maven", artifact)?;
+                purl.with_namespace(group)?;
+                purl
+            }
+            None => PackageUrl::new("maven", package.name.as_str())?,
+        },
         PackageKind::Npm => {
             let Some((scope, name)) = npm::split_scope(&package.name) else {
                 return Ok(None);

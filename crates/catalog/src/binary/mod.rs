@@ -4,16 +4,18 @@
 //! table is used: what is looked for starts with something that can be told when it passes by.
 
 mod go;
+mod known;
 mod rust;
 mod window;
 
 use std::io::BufRead;
 
-use self::{go::Go, rust::Audit, window::Window};
+use self::{go::Go, known::Version, rust::Audit, window::Window};
 use crate::{
     Limits, PartialCode,
     cataloguer::{Inspector, Reading},
     facts::Declared,
+    path::split,
 };
 
 pub(crate) struct Binaries;
@@ -29,8 +31,12 @@ impl Inspector for Binaries {
         )
     }
 
-    fn read(&self, _path: &str, content: &mut dyn BufRead, limits: &Limits) -> Reading {
-        let mut evidence: [Box<dyn Evidence>; 2] = [Box::new(Go::default()), Box::new(Audit::default())];
+    fn read(&self, path: &str, content: &mut dyn BufRead, limits: &Limits) -> Reading {
+        let mut evidence: [Box<dyn Evidence>; 3] = [
+            Box::new(Go::default()),
+            Box::new(Audit::default()),
+            Box::new(Version::of(split(path).1)),
+        ];
         look_through(content, &mut evidence, limits.record_bytes);
         let mut packages = Vec::new();
         let mut flaws = Vec::new();

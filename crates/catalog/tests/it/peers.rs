@@ -196,6 +196,31 @@ fn npm_lists_the_same() {
 }
 
 #[test]
+fn gem_lists_the_same() {
+    const LIST: &str =
+        "Gem::Specification.each { |gem| puts gem.full_name, gem.name, gem.version, gem.loaded_from }";
+    let Some(text) = output_of(Command::new("ruby").args(["-e", LIST])) else {
+        return;
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let mut blob = Blob::new();
+    let mut listed = BTreeSet::new();
+    for gem in lines.chunks_exact(4) {
+        let file = gem[3].trim_start_matches('/');
+        // Distributions put some specifications elsewhere and do not list them twice.
+        blob = blob.file(file, fs::read(gem[3]).unwrap());
+        listed.insert((file.to_owned(), gem[1].to_owned(), gem[2].to_owned()));
+    }
+    assert!(listed.len() > 20, "{listed:?}");
+    let found: BTreeSet<_> = image(&[blob.catalog()])
+        .packages
+        .into_iter()
+        .map(|package| (package.file, package.name, package.version.unwrap()))
+        .collect();
+    assert_eq!(found, listed);
+}
+
+#[test]
 fn the_official_schema_accepts_the_sbom() {
     const VALIDATE: &str = "
 import sys
