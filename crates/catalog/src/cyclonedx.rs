@@ -1,34 +1,22 @@
 //! Writes the packages of an image as CycloneDX 1.6 JSON.
 
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
-use jiff::Timestamp;
-use portwarden_oci::{Digest, Platform};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
-use crate::{CATALOG_VERSION, ImageCatalog, OsRelease, Package};
+use crate::{
+    CATALOG_VERSION, ImageCatalog, OsRelease, Package, PackageKind, Subject,
+    license::License as Known,
+    subject::{place, uuid_of},
+};
 
 /// Writes an SBOM; the same input gives the same bytes.
 ///
 /// Source: the CycloneDX 1.6 JSON schema. What it has no field for stands in properties named `portwarden:…`.
 pub fn write(image: &ImageCatalog, subject: &Subject) -> Vec<u8> {
     let mut bom = Bom::new(image, subject);
-    bom.serial_number = serial_number(&to_json(&bom));
+    bom.serial_number = format!("urn:uuid:{}", uuid_of(&to_json(&bom)));
     to_json(&bom)
-}
-
-/// The image that an SBOM describes, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
-    /// The repository with its registry, such as `111122223333.dkr.ecr.eu-west-1.amazonaws.com/shop/web`.
-    pub repository: String,
-    /// The digest of the image's manifest.
-    pub digest: Digest,
-    /// The platform, where it is known.
-    pub platform: Option<Platform>,
-    /// When the image was catalogued.
-    pub catalogued_at: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -43,6 +31,7 @@ struct Bom<'a> {
     version: u32,
     metadata: Metadata<'a>,
     components: Vec<Component<'a>>,
+    dependencies: Vec<Dependency>,
     compositions: [Composition; 1],
 }
 
@@ -73,24 +62,79 @@ struct Component<'a> {
     licenses: Vec<LicenseChoice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     purl: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<Evidence<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     properties: Vec<Property>,
 }
 
 #[derive(Serialize)]
-struct LicenseChoice<'a> {
-    license: License<'a>,
+struct Evidence<'a> {
+    occurrences: [Occurrence<'a>; 1],
 }
 
 #[derive(Serialize)]
-struct License<'a> {
-    name: &'a str,
+struct Occurrence<'a> {
+    location: &'a str,
+}
+
+/// Either licences, or one expression.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum LicenseChoice<'a> {
+    License {
+        #[serde(flatten)]
+        name: LicenseName<'a>,
+        acknowledgement: &'static str,
+    },
+    #[serde(untagged)]
+    Expression {
+        expression: &'a str,
+        acknowledgement: &'static str,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum LicenseName<'a> {
+    Id(&'a str),
+    Name(&'a str),
+}
+
+const DECLARED: &str = "declared";
+
+fn licenses(declared: &[String]) -> Vec<LicenseChoice<'_>> {
+    if let [only] = declared
+        && let Known::Expression = Known::of(only)
+    {
+        return vec![LicenseChoice::Expression {
+            expression: only,
+            acknowledgement: DECLARED,
+        }];
+    }
+    let named = |text| LicenseChoice::License {
+        name: match Known::of(text) {
+            Known::Id => LicenseName::Id(text),
+            Known::Expression | Known::Other => LicenseName::Name(text),
+        },
+        acknowledgement: DECLARED,
+    };
+    declared.iter().map(|text| named(text)).collect()
 }
 
 #[derive(Serialize)]
 struct Property {
     name: String,
     value: String,
+}
+
+/// What something is made of, as far as that is known: an image of its packages, and a distribution's package of those
+/// that it installed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dependency {
+    r#ref: String,
+    depends_on: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -112,6 +156,7 @@ impl<'a> Bom<'a> {
             aggregate,
             assemblies: [component.bom_ref.clone()],
         }];
+        let dependencies = dependencies(image, &component.bom_ref);
         Self {
             schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
             format: "CycloneDX",
@@ -132,9 +177,41 @@ impl<'a> Bom<'a> {
                 .map(Component::of_os)
                 .chain(image.packages.iter().map(Component::of_package))
                 .collect(),
+            dependencies,
             compositions,
         }
     }
+}
+
+fn dependencies(image: &ImageCatalog, image_ref: &str) -> Vec<Dependency> {
+    let is_owned = |package: &&Package| package.owned_by.is_some();
+    let mut by_owner: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for package in image.packages.iter().filter(is_owned) {
+        let owner = package.owned_by.as_deref().unwrap_or_default();
+        by_owner.entry(owner).or_default().push(reference(package));
+    }
+    let own = image
+        .packages
+        .iter()
+        .filter(|package| !is_owned(package))
+        .map(reference);
+    let image_itself = Dependency {
+        r#ref: image_ref.to_owned(),
+        depends_on: own.collect(),
+    };
+    let owners = image.packages.iter().filter_map(|package| {
+        // A package that is listed in two places has what it installed at the first.
+        Some(Dependency {
+            r#ref: reference(package),
+            depends_on: by_owner.remove(package.purl.as_str())?,
+        })
+    });
+    [image_itself].into_iter().chain(owners).collect()
+}
+
+/// Names a package within the document: one that is installed in several places is a component of its own in each.
+fn reference(package: &Package) -> String {
+    format!("{}#{}", package.purl, place(package))
 }
 
 fn image_properties(image: &ImageCatalog, subject: &Subject) -> Vec<Property> {
@@ -167,6 +244,7 @@ impl<'a> Component<'a> {
             version: None,
             licenses: Vec::new(),
             purl: None,
+            evidence: None,
             properties: Vec::new(),
         }
     }
@@ -180,7 +258,7 @@ impl<'a> Component<'a> {
     }
 
     fn of_image(subject: &'a Subject) -> Self {
-        let purl = image_purl(subject);
+        let purl = subject.purl();
         Self {
             version: Some(subject.digest.to_string()),
             purl: purl.clone(),
@@ -205,9 +283,15 @@ impl<'a> Component<'a> {
     }
 
     fn of_package(package: &'a Package) -> Self {
-        let (group, name) = match package.name.split_once('/') {
-            Some((scope, name)) if scope.starts_with('@') => (Some(scope), name),
-            _ => (None, package.name.as_str()),
+        let (group, name) = match package.kind {
+            PackageKind::Maven => package.name.split_once(':'),
+            PackageKind::Npm | PackageKind::Composer => package.name.split_once('/'),
+            _ => None,
+        }
+        .map_or((None, package.name.as_str()), |(group, name)| (Some(group), name));
+        let kind = match package.kind {
+            PackageKind::Generic => "application",
+            _ => "library",
         };
         let mut properties = vec![
             property("file", &package.file),
@@ -227,36 +311,20 @@ impl<'a> Component<'a> {
         if package.version.is_none() {
             properties.push(property("version", "unknown"));
         }
-        // One package can be installed in several places, and each of them is a component of its own.
-        let place = hex::encode(&Sha256::digest(&package.file)[..8]);
         Self {
             group,
             version: package.version.clone(),
-            licenses: package
-                .licenses
-                .iter()
-                .map(|name| LicenseChoice {
-                    license: License { name },
-                })
-                .collect(),
+            licenses: licenses(&package.licenses),
             purl: Some(package.purl.clone()),
             properties,
-            ..Self::new("library", format!("{}#{place}", package.purl), name)
+            evidence: Some(Evidence {
+                occurrences: [Occurrence {
+                    location: &package.file,
+                }],
+            }),
+            ..Self::new(kind, reference(package), name)
         }
     }
-}
-
-/// Source: the package-url specification, type `oci`.
-fn image_purl(subject: &Subject) -> Option<String> {
-    let name = subject.repository.rsplit('/').next()?;
-    let mut purl = packageurl::PackageUrl::new("oci", name).ok()?;
-    purl.with_version(subject.digest.to_string()).ok()?;
-    purl.add_qualifier("repository_url", subject.repository.as_str())
-        .ok()?;
-    if let Some(platform) = &subject.platform {
-        purl.add_qualifier("arch", platform.architecture.as_str()).ok()?;
-    }
-    Some(purl.to_string())
 }
 
 fn property(name: &str, value: impl Display) -> Property {
@@ -264,16 +332,6 @@ fn property(name: &str, value: impl Display) -> Property {
         name: format!("portwarden:{name}"),
         value: value.to_string(),
     }
-}
-
-/// Derives a UUID from the content (RFC 9562, version 8).
-fn serial_number(content: &[u8]) -> String {
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&Sha256::digest(content)[..16]);
-    uuid[6] = 0x80 | uuid[6] & 0x0f;
-    uuid[8] = 0x80 | uuid[8] & 0x3f;
-    let parts = [&uuid[..4], &uuid[4..6], &uuid[6..8], &uuid[8..10], &uuid[10..]];
-    format!("urn:uuid:{}", parts.map(hex::encode).join("-"))
 }
 
 fn to_json(bom: &Bom<'_>) -> Vec<u8> {

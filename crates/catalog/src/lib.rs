@@ -14,6 +14,7 @@ mod fingerprint;
 mod image;
 mod java;
 mod layer;
+mod license;
 mod limits;
 mod link;
 mod npm;
@@ -27,6 +28,8 @@ mod purl;
 mod python;
 mod rpm;
 mod ruby;
+pub mod spdx;
+mod subject;
 mod unpack;
 mod view;
 
@@ -37,6 +40,7 @@ pub use layer::{LayerCatalog, LayerError, catalog_layer};
 pub use limits::Limits;
 pub use os_release::OsRelease;
 pub use partial::{Partial, PartialCode};
+pub use subject::Subject;
 
 /// Changes whenever a layer's catalogue can come out differently, so that stored ones are made again.
 pub const CATALOG_VERSION: u32 = 2;

@@ -56,6 +56,8 @@ enum Format {
     Json,
     /// The SBOM of one platform, CycloneDX 1.6
     CyclonedxJson,
+    /// The SBOM of one platform, SPDX 2.3
+    SpdxJson,
 }
 
 /// How many layers are read at the same time; each takes a processor while it is inflated.
@@ -77,12 +79,8 @@ impl ScanArgs {
         match self.format {
             Format::Table => output.write(table::write(&report).as_bytes())?,
             Format::Json => output.write_json(&report)?,
-            Format::CyclonedxJson => {
-                let platform = sbom_platform(&report)?;
-                let mut sbom = report.cyclonedx(platform);
-                sbom.push(b'\n');
-                output.write(&sbom)?;
-            }
+            Format::CyclonedxJson => write_sbom(&output, report.cyclonedx(sbom_platform(&report)?))?,
+            Format::SpdxJson => write_sbom(&output, report.spdx(sbom_platform(&report)?))?,
         }
         Ok(if report.partial {
             say("warning: packages may be missing; the report says which layers could not be read, and why");
@@ -161,6 +159,11 @@ fn sbom_platform(report: &Report) -> Result<&PlatformReport, Failure> {
         ));
     }
     Ok(platform)
+}
+
+fn write_sbom(output: &Output, mut sbom: Vec<u8>) -> Result<(), Failure> {
+    sbom.push(b'\n');
+    output.write(&sbom)
 }
 
 /// Says something beside the data.

@@ -132,6 +132,13 @@ fn a_layout_is_scanned_in_every_format() {
         .iter()
         .filter(|component| component["type"] == "library");
     assert_eq!(libraries.count(), sample.expected.len());
+
+    let spdx = run(&["scan", &image, "--format", "spdx-json"]);
+    let spdx: Value = serde_json::from_slice(&spdx.stdout).unwrap();
+    assert_eq!(spdx["spdxVersion"], "SPDX-2.3");
+    let packages = spdx["packages"].as_array().unwrap().iter();
+    let libraries = packages.filter(|package| package["primaryPackagePurpose"] == "LIBRARY");
+    assert_eq!(libraries.count(), sample.expected.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use portwarden_catalog::{
-    ImageCatalog, LayerPartial, OsRelease, Package, PackageKind,
-    cyclonedx::{self, Subject},
+    ImageCatalog, LayerPartial, OsRelease, Package, PackageKind, Subject, cyclonedx, spdx,
 };
 use portwarden_core::trace::TraceId;
 use portwarden_oci::{Digest, MediaType, Platform, Tag};
@@ -149,13 +148,21 @@ impl Report {
 
     /// Writes the SBOM of one of the report's platforms as `CycloneDX` JSON.
     pub fn cyclonedx(&self, platform: &PlatformReport) -> Vec<u8> {
-        let subject = Subject {
+        cyclonedx::write(&platform.catalog(), &self.subject(platform))
+    }
+
+    /// Writes the SBOM of one of the report's platforms as SPDX JSON.
+    pub fn spdx(&self, platform: &PlatformReport) -> Vec<u8> {
+        spdx::write(&platform.catalog(), &self.subject(platform))
+    }
+
+    fn subject(&self, platform: &PlatformReport) -> Subject {
+        Subject {
             repository: self.image.repository.clone(),
             digest: platform.digest,
             platform: platform.platform.clone(),
             catalogued_at: self.finished_at,
-        };
-        cyclonedx::write(&platform.catalog(), &subject)
+        }
     }
 
     /// Returns the platform to show where only one can be shown: `linux/amd64`, or else the first.

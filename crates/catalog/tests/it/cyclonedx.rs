@@ -1,9 +1,6 @@
 //! The SBOM as it is written.
 
-use portwarden_catalog::{
-    ImageCatalog, LayerCatalog, PartialCode,
-    cyclonedx::{self, Subject},
-};
+use portwarden_catalog::{ImageCatalog, LayerCatalog, PartialCode, Subject, cyclonedx};
 use portwarden_oci::{Digest, Platform};
 use serde_json::Value;
 
@@ -41,7 +38,14 @@ pub(crate) fn sample() -> ImageCatalog {
             scoped,
             r#"{"name":"@shop/cart","version":"1.0.0","license":"(MIT OR Apache-2.0)"}"#,
         )
-        .file("srv/app.egg-info/PKG-INFO", "Name: app\n");
+        .file(
+            "srv/app.egg-info/PKG-INFO",
+            "Name: app\nLicense: Our own\nLicense: MIT\n",
+        )
+        .file(
+            "srv/specifications/rake-13.0.6.gemspec",
+            "# stub: rake 13.0.6 ruby lib\n s.licenses = [\"MIT\", \"Ruby or so\"]\n",
+        );
     image(&[
         base.catalog(),
         above.catalog(),

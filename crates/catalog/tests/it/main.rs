@@ -8,3 +8,4 @@ mod fold;
 mod hostile;
 mod peers;
 mod rpm;
+mod spdx;

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use portwarden_catalog::{Compression, cyclonedx};
+use portwarden_catalog::{Compression, cyclonedx, spdx};
 use serde_json::{Value, json};
 
 use crate::{
@@ -220,8 +220,34 @@ fn gem_lists_the_same() {
     assert_eq!(found, listed);
 }
 
+/// Gives a document to a program of Python's that prints `valid`, what is wrong, or what it lacks to tell.
+fn judge(program: &str, document: &[u8]) -> Option<String> {
+    let python = Command::new("python3")
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut python = match python {
+        Ok(python) => python,
+        Err(error) => {
+            println!("not run: python3 ({error})");
+            return None;
+        }
+    };
+    // A tool that lacks the module ends before it reads.
+    let _ = python.stdin.take().unwrap().write_all(document);
+    let output = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap();
+    match output.trim().strip_prefix("missing:") {
+        Some(reason) => {
+            println!("not run: {}", reason.trim());
+            None
+        }
+        None => Some(output.trim().to_owned()),
+    }
+}
+
 #[test]
-fn the_official_schema_accepts_the_sbom() {
+fn the_official_schema_of_cyclonedx_accepts_the_sbom() {
     const VALIDATE: &str = "
 import sys
 try:
@@ -230,29 +256,42 @@ try:
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     validator.validate_str('{}')
 except Exception as error:
-    print('missing:', error)
+    print(f'missing: cyclonedx-python-lib ({error})')
     sys.exit()
 error = validator.validate_str(sys.stdin.read())
 print(str(error.data)[:1000] if error else 'valid')
 ";
-    let python = Command::new("python3")
-        .args(["-c", VALIDATE])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut python = match python {
-        Ok(python) => python,
-        Err(error) => return println!("not run: python3 ({error})"),
-    };
-    // A tool that lacks the module ends before it reads.
-    let _ = python
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&cyclonedx::write(&sample(), &subject()));
-    let output = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap();
-    match output.trim().strip_prefix("missing:") {
-        Some(reason) => println!("not run: cyclonedx-python-lib ({})", reason.trim()),
-        None => assert_eq!(output.trim(), "valid"),
+    if let Some(verdict) = judge(VALIDATE, &cyclonedx::write(&sample(), &subject())) {
+        assert_eq!(verdict, "valid");
+        let broken = judge(
+            VALIDATE,
+            br#"{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"name":1}]}"#,
+        );
+        assert_ne!(broken.unwrap(), "valid");
+    }
+}
+
+#[test]
+fn the_tools_of_spdx_accept_the_sbom() {
+    const VALIDATE: &str = "
+import json, sys
+try:
+    from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
+    from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+except Exception as error:
+    print(f'missing: spdx-tools ({error})')
+    sys.exit()
+try:
+    document = JsonLikeDictParser().parse(json.load(sys.stdin))
+    messages = validate_full_spdx_document(document, 'SPDX-2.3')
+    print([message.validation_message for message in messages][:5] or 'valid')
+except Exception as error:
+    print(getattr(error, 'messages', error))
+";
+    if let Some(verdict) = judge(VALIDATE, &spdx::write(&sample(), &subject())) {
+        assert_eq!(verdict, "valid");
+        let document = String::from_utf8(spdx::write(&sample(), &subject())).unwrap();
+        let broken = document.replace("CC0-1.0", "none");
+        assert_ne!(judge(VALIDATE, broken.as_bytes()).unwrap(), "valid");
     }
 }
