@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, io::Read, str::FromStr as _};
 use jiff::Timestamp;
 use packageurl::PackageUrl;
 use portwarden_catalog::{
-    CATALOG_VERSION, Compression, ImageCatalog, LayerCatalog, Limits, Partial, catalog_layer, cyclonedx, fold,
+    CATALOG_VERSION, Compression, ImageCatalog, LayerCatalog, Limits, Partial, Subject, catalog_layer,
+    cyclonedx, fold,
 };
 use portwarden_oci::Digest;
 use serde::Deserialize as _;
@@ -14,7 +15,8 @@ use tar::{EntryType, Header};
 
 use crate::law::json_comes_back;
 
-targets! { layer archive stored_layer os_release dpkg_status dpkg_list apk_installed python_metadata npm_package }
+targets! { layer archive stored_layer os_release dpkg_status dpkg_list apk_installed python_metadata npm_package
+dpkg_copyright rpm_database program java_archive gemspec composer dotnet java_release }
 
 /// A layer's blob; the first byte says as what its manifest declares it.
 fn layer(input: &[u8]) {
@@ -74,6 +76,14 @@ files! {
     dpkg_status: "var/lib/dpkg/status";
     apk_installed: "lib/apk/db/installed";
     python_metadata: "usr/lib/python3/dist-packages/six-1.16.0.dist-info/METADATA";
+    dpkg_copyright: "usr/share/doc/bash/copyright";
+    rpm_database: "var/lib/rpm/Packages";
+    program: "usr/bin/node";
+    java_archive: "app/lib/a-1.jar";
+    gemspec: "var/lib/gems/3.1.0/specifications/rake-13.0.6.gemspec";
+    composer: "app/vendor/composer/installed.json";
+    dotnet: "app/shop.deps.json";
+    java_release: "opt/java/release";
     npm_package: "app/node_modules/@scope/name/package.json";
 }
 
@@ -91,6 +101,11 @@ const LIMITS: Limits = Limits {
     path_depth: 20,
     header_bytes: 4 << 10,
     file_bytes: 64 << 10,
+    rpm_bytes: 64 << 10,
+    record_bytes: 8 << 10,
+    nested_depth: 2,
+    nested_bytes: 256 << 10,
+    nested_entries: 100,
     kept_bytes: 256 << 10,
     zstd_window_log: 20,
 };
@@ -155,7 +170,7 @@ fn shown(image: &ImageCatalog) -> BTreeSet<(&str, &str)> {
 }
 
 fn is_written_as_cyclonedx(image: &ImageCatalog) {
-    let subject = cyclonedx::Subject {
+    let subject = Subject {
         repository: "shop/web".to_owned(),
         digest: Digest::of(b"manifest"),
         platform: None,
