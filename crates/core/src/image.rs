@@ -64,7 +64,7 @@ pub enum Presence {
 pub enum Claimed {
     /// The scan is ours until the lease ends.
     Ours(ScanLease),
-    /// Somebody else is at it; our interest is noted, so that it looks at every location before it gives up.
+    /// Somebody else is at it, who may die or give up: whoever needs the scan comes again.
     Held {
         /// When the other's lease ends.
         until: Timestamp,
@@ -125,25 +125,18 @@ pub enum ScanResult {
 #[serde(tag = "state", rename_all = "snake_case")]
 enum ScanRecord {
     /// Somebody is at it.
-    Running {
-        holder: RequestId,
-        until: Timestamp,
-        /// Counts those who came while it ran: each may have brought a new location.
-        interest: u32,
-    },
+    Running { holder: RequestId, until: Timestamp },
     /// Nobody is at it: no location could be read.
     Open,
     /// It is done.
     Done(ScanSummary),
 }
 
-/// Somebody came while the scan ran, so there may be another location to try.
+/// What became of a scan that was given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Released {
-    /// The scan is open again, and nobody else waits.
+    /// The scan is open again.
     Open,
-    /// Somebody came in the meantime: look at all locations once more.
-    LookAgain(ScanLease),
     /// The lease had ended and somebody else has the scan.
     Lost,
 }
@@ -182,20 +175,15 @@ impl ScanLease {
         ScanRecord::Running {
             holder: self.holder.clone(),
             until: self.until,
-            interest: 0,
         }
     }
 
-    /// Returns how many came while the scan ran, if it is still held under this lease.
-    fn interest(&self, record: Option<&ScanRecord>) -> Option<u32> {
-        match record? {
-            ScanRecord::Running {
-                holder,
-                until,
-                interest,
-            } if *holder == self.holder && *until == self.until => Some(*interest),
-            ScanRecord::Running { .. } | ScanRecord::Open | ScanRecord::Done(_) => None,
-        }
+    /// Tells whether the scan is still held under this lease.
+    fn holds(&self, record: Option<&ScanRecord>) -> bool {
+        matches!(
+            record,
+            Some(ScanRecord::Running { holder, until }) if *holder == self.holder && *until == self.until
+        )
     }
 }
 
@@ -274,17 +262,8 @@ impl Images {
         update(&*self.store, &key, |record| match record {
             Some(ScanRecord::Done(summary)) => Change::Keep(Claimed::Done(summary)),
             // The holder itself comes again when its message was delivered again after a crash.
-            Some(ScanRecord::Running {
-                holder: other,
-                until,
-                interest,
-            }) if other != *holder && until > now => {
-                let record = ScanRecord::Running {
-                    holder: other,
-                    until,
-                    interest: interest + 1,
-                };
-                Change::Put(record, Claimed::Held { until })
+            Some(ScanRecord::Running { holder: other, until }) if other != *holder && until > now => {
+                Change::Keep(Claimed::Held { until })
             }
             Some(ScanRecord::Running { .. } | ScanRecord::Open) | None => {
                 let lease = ScanLease {
@@ -317,7 +296,7 @@ impl Images {
             {
                 return Change::Keep(Some(summary.clone()));
             }
-            if lease.interest(record.as_ref()).is_none() {
+            if !lease.holds(record.as_ref()) {
                 return Change::Keep(None);
             }
             let request = lease.holder.clone();
@@ -333,14 +312,14 @@ impl Images {
         finished.await?.ok_or(FinishError::Lost)
     }
 
-    /// Gives a scan back because no location could be read, unless somebody came in the meantime.
+    /// Gives a scan back because no location could be read.
     pub async fn release_scan(&self, scope: &TenantScope, lease: &ScanLease) -> Result<Released, StoreError> {
         let key = scan_key(scope, &lease.digest, lease.catalog_version);
         update(&*self.store, &key, |record| {
-            match lease.interest(record.as_ref()) {
-                None => Change::Keep(Released::Lost),
-                Some(0) => Change::Put(ScanRecord::Open, Released::Open),
-                Some(_) => Change::Put(lease.running(), Released::LookAgain(lease.clone())),
+            if lease.holds(record.as_ref()) {
+                Change::Put(ScanRecord::Open, Released::Open)
+            } else {
+                Change::Keep(Released::Lost)
             }
         })
         .await
@@ -526,13 +505,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_who_came_meanwhile_is_forgotten() {
+    async fn a_scan_that_was_given_back_can_be_taken_up() {
         let world = World::new();
         let [first, second] = [request(), request()];
         let lease = world.lease(&first, 0).await;
         assert!(matches!(world.claim(&second, 1).await, Claimed::Held { .. }));
-        let released = world.images.release_scan(&world.scope, &lease).await.unwrap();
-        assert_eq!(released, Released::LookAgain(lease.clone()));
         assert_eq!(
             world.images.release_scan(&world.scope, &lease).await.unwrap(),
             Released::Open

@@ -9,7 +9,7 @@ use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
     announce::{Announcement, ImageScanned},
     ecr::RegistryId,
-    image::{Claimed, Location, Presence, Released, ScanLease, ScanResult, ScanSummary},
+    image::{Claimed, Location, Presence, ScanLease, ScanResult, ScanSummary},
     object::{Document, ObjectKey},
     problem::chain,
     scope::TenantScope,
@@ -76,7 +76,7 @@ async fn look_and_tell(
     };
     told.log(&outcome);
     told.measure(&outcome, &context.outside.metrics);
-    outcome.is_ok()
+    outcome.is_ok_and(|outcome| outcome.is_final())
 }
 
 /// Looks at an image in ECR, and scans it if that has not been done; then the event that led here is settled.
@@ -94,7 +94,7 @@ pub async fn look(
         ends,
     };
     let outcome = work.look().await?;
-    if let Some(event) = &request.event {
+    if let Some(event) = request.event.as_ref().filter(|_| outcome.is_final()) {
         context
             .events
             .settle(&work.scope, &request.integration, event)
@@ -208,7 +208,7 @@ impl Work<'_> {
     }
 
     /// Scans the image here, or else in any other place where it lies.
-    async fn scan(&self, mut lease: ScanLease, here: Place, tags: BTreeSet<Tag>) -> Result<Outcome, Failure> {
+    async fn scan(&self, lease: ScanLease, here: Place, tags: BTreeSet<Tag>) -> Result<Outcome, Failure> {
         let mut waiting = vec![(here, tags)];
         let mut tried = Vec::new();
         let mut corrupt = None;
@@ -259,13 +259,8 @@ impl Work<'_> {
             if let (None, Some((tags, source)), Some(place)) = (&failed, corrupt.take(), tried.last()) {
                 return self.refuse(&lease, place, &tags, &Refusal::Corrupt(source)).await;
             }
-            match self.context.images.release_scan(&self.scope, &lease).await? {
-                Released::LookAgain(again) => {
-                    lease = again;
-                    waiting = self.other_places(&tried).await?;
-                }
-                Released::Open | Released::Lost => return Err(failed.unwrap_or(Failure::LeaseLost)),
-            }
+            self.context.images.release_scan(&self.scope, &lease).await?;
+            return Err(failed.unwrap_or(Failure::LeaseLost));
         }
     }
 

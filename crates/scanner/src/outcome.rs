@@ -4,7 +4,7 @@ use portwarden_core::{image::ScanResult, problem::chain, work::ScanRequest};
 
 use crate::Failure;
 
-/// What became of a request that needs no further delivery.
+/// What became of a request that met no failure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// There is nobody to work for any more; the request opens nothing.
@@ -13,7 +13,7 @@ pub enum Outcome {
     Deleted,
     /// The image is archived: its layers cannot be read until it is restored, which is an event of its own.
     Archived,
-    /// Another request is at it, and looks at every place of the image before it gives up.
+    /// Another request is at it: this one comes again, for the other one may die, or lose the only place that it knows.
     Held {
         /// When the other's lease ends.
         until: Timestamp,
@@ -43,6 +43,11 @@ pub enum Dropped {
 }
 
 impl Outcome {
+    /// Tells whether the request needs no further delivery.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self, Self::Held { .. })
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Dropped(Dropped::NoIntegration) => "dropped_no_integration",

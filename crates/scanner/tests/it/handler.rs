@@ -144,7 +144,11 @@ async fn duplicates_at_once_lead_to_one_scan() {
         deliveries.push(world.is_done(process, request));
     }
     let done = futures_util::future::join_all(deliveries).await;
-    assert_eq!(done, [true; 4]);
+    // Those that found somebody at it come again, and find it done.
+    assert_eq!(done.iter().filter(|done| **done).count(), 1);
+    for request in &requests {
+        assert!(world.is_done(&world.process(), request).await);
+    }
     assert_eq!(world.announced().len(), 1);
     let fetched = world.shelf(&party, &repository(REPOSITORY)).take_fetched();
     assert_eq!(fetched.len(), 4, "three layers and the configuration, each once");
