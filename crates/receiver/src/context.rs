@@ -29,7 +29,7 @@ pub struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) counts: Arc<dyn CountEvents>,
-    pub(crate) checker: CredentialChecker,
+    pub(crate) checker: Arc<CredentialChecker>,
     pub(crate) endpoints: EndpointCache,
     pub(crate) budgets: Budgets,
     pub(crate) operator: Operator,
@@ -112,6 +112,16 @@ impl Context {
 
     /// Makes a context that remembers nothing yet.
     pub fn new(outside: Outside, operator: OperatorSettings) -> Self {
+        let checker = Arc::new(CredentialChecker::new(&*outside.randomness));
+        Self::with_checker(outside, operator, checker)
+    }
+
+    /// Makes a context that shares with others what passwords hash to; everything else it has to itself.
+    pub fn with_checker(
+        outside: Outside,
+        operator: OperatorSettings,
+        checker: Arc<CredentialChecker>,
+    ) -> Self {
         let Outside {
             store,
             scans,
@@ -126,7 +136,7 @@ impl Context {
             scans,
             verifications,
             clock,
-            checker: CredentialChecker::new(&*randomness),
+            checker,
             randomness,
             counts,
             endpoints: EndpointCache::new(Directory::new(store)),

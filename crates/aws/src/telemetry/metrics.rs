@@ -101,16 +101,28 @@ impl Metric {
     }
 }
 
-/// Writes metrics to standard output, from where `CloudWatch` takes them.
+/// Writes metrics as lines of the log, from where `CloudWatch` takes them.
 #[derive(Clone)]
 pub struct Metrics {
     clock: Arc<dyn Clock>,
+    write: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Metrics {
-    /// Measures by a clock.
+    /// Measures by a clock, on standard output.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
+        Self::written_by(clock, |line| {
+            // Nobody can be told when standard output is closed.
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
+        })
+    }
+
+    /// Measures by a clock, and hands each line to `write`.
+    pub fn written_by(clock: Arc<dyn Clock>, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            clock,
+            write: Arc::new(write),
+        }
     }
 
     /// Counts one.
@@ -125,8 +137,7 @@ impl Metrics {
 
     fn record(&self, metric: Metric, value: u64) {
         let line = embedded(metric, value, self.clock.now());
-        // Nobody can be told when standard output is closed.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        (self.write)(&line.to_string());
     }
 }
 

@@ -55,9 +55,10 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let items = self.items();
+        let start = partition.stored_key(prefix.to_owned());
         let mut found = items
-            .iter()
-            .filter(|(key, _)| key.partition() == partition && key.sort().starts_with(prefix))
+            .range(start..)
+            .take_while(|(key, _)| key.partition() == partition && key.sort().starts_with(prefix))
             .filter(|(key, _)| after.is_none_or(|after| key.sort() > after.sort()))
             .map(|(key, item)| stored(key, item));
         let page = found.by_ref().take(limit).collect();
