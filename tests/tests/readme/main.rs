@@ -46,6 +46,7 @@ fn every_test_that_the_readme_names_is_there() {
     let mut sources = String::new();
     rust_sources(&root().join("crates"), &mut sources);
     rust_sources(&root().join("tests/tests"), &mut sources);
+    rust_sources(&root().join("tests/simulation/tests"), &mut sources);
     let names = named_tests(&readme);
     assert!(names.len() > 20, "the table is read: {names:?}");
     let missing: Vec<_> = names

@@ -1,0 +1,36 @@
+//! What a run counts.
+
+/// How much happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Events that were sent, each once.
+    pub events: u64,
+    /// Deliveries of events and of copies, repetitions included.
+    pub deliveries: u64,
+    /// Deliveries that were answered with 202.
+    pub accepted: u64,
+    /// Invocations of functions.
+    pub invocations: u64,
+    /// Invocations that died at an await.
+    pub crashes: u64,
+    /// Invocations that took too long.
+    pub time_outs: u64,
+    /// Calls of functions to the world.
+    pub calls: u64,
+    /// Calls that were throttled, or whose answer was lost.
+    pub troubles: u64,
+    /// Sessions that ended before their time.
+    pub expired: u64,
+    /// Images that were reported, for a tenant.
+    pub reported: u64,
+    /// Images that were refused, for a tenant.
+    pub refused: u64,
+    /// Connections that were found trustworthy.
+    pub proven: u64,
+    /// Connections that were found not to be.
+    pub distrusted: u64,
+    /// Messages that were dead letters for a while.
+    pub dead_letters: u64,
+    /// Checks of invariants that were made.
+    pub checks: u64,
+}

@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+
+mod action;
+mod agenda;
+mod breach;
+mod bridge;
+mod chance;
+mod cloud;
+mod ecr;
+mod figures;
+mod function;
+mod image;
+mod lambda;
+mod model;
+mod outside;
+mod party;
+pub mod policy;
+mod queue;
+mod setup;
+mod simulation;
+mod trace;
+mod wiring;
+mod world;
+
+pub use breach::{Invariant, Violation};
+pub use chance::Chance;
+pub use figures::Figures;
+pub use function::Function;
+pub use simulation::{Faults, Finished, Settings, run};
+pub use trace::Step;
+pub use wiring::{AsBuilt, Wiring};

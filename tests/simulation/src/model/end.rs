@@ -1,0 +1,146 @@
+//! What must be so when everything has come to rest.
+
+use portwarden_catalog::CATALOG_VERSION;
+use portwarden_core::ecr::EcrImage;
+use portwarden_oci::Digest;
+use serde_json::{Value, json};
+
+use crate::{
+    breach::{Breach, Invariant, hold},
+    ecr::Spot,
+    party::{Nature, Party},
+    queue::Request,
+    world::State,
+};
+
+impl State {
+    /// Checks everything: nothing waits, every accepted event was taken up, and the table says what ECR says.
+    pub(crate) fn check_end(&mut self) -> Result<(), Breach> {
+        let waiting: Vec<_> = self.queues.rest().take(3).map(Request::body).collect();
+        hold(waiting.is_empty(), Invariant::AcceptedMeansKept, || {
+            format!("work is left in the queues: {waiting:?}")
+        })?;
+        hold(self.bridge.waiting() == 0, Invariant::AcceptedMeansKept, || {
+            "deliveries are left".to_owned()
+        })?;
+        self.check_table()?;
+        let parties = &self.model.parties;
+        for party in parties.iter().filter(|party| party.nature == Nature::Honest) {
+            for site in &party.sites {
+                let is_proven = self.is_proven_since(&party.integration, &site.region, self.now());
+                hold(is_proven, Invariant::TrustedOnlyIfItRefuses, || {
+                    format!("{} is in order and not trusted", site.role)
+                })?;
+            }
+            for spot in party.spots() {
+                for (digest, _) in self.ecr.images(&spot) {
+                    self.check_image(party, &spot, digest)?;
+                }
+            }
+        }
+        for ((party, event), (spot, digest)) in &self.model.hints {
+            let party = &self.model.parties[*party];
+            let key = party
+                .scope
+                .partition(&["event", party.integration.as_str(), event.as_str()])
+                .key(&["event"]);
+            let is_settled = self.stored(&key).is_some_and(|record| record["settled"] == true);
+            hold(is_settled, Invariant::AcceptedMeansKept, || {
+                format!(
+                    "the event {event} of {} was accepted and never taken up",
+                    party.tenant
+                )
+            })?;
+            self.check_noted(party, spot, *digest)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at what holds at any time for everything that was noted.
+    pub(crate) fn check_table(&mut self) -> Result<(), Breach> {
+        self.figures.checks += 1;
+        for party in &self.model.parties {
+            let is_honest = party.nature == Nature::Honest;
+            let is_trusted = party
+                .sites
+                .iter()
+                .any(|site| self.was_proven(&party.integration, &site.region, self.now()));
+            hold(
+                is_honest || !is_trusted,
+                Invariant::TrustedOnlyIfItRefuses,
+                || format!("{} is {:?}, and trusted", party.tenant, party.nature),
+            )?;
+        }
+        for ((tenant, digest), scan) in &self.model.scans {
+            let mine = self.model.parties.iter().filter(|party| party.tenant == *tenant);
+            let mut spots = mine.flat_map(Party::spots);
+            hold(
+                spots.any(|spot| self.ecr.was(&spot, *digest, true, jiff::Timestamp::UNIX_EPOCH)),
+                Invariant::NoCrossTenantByte,
+                || format!("{tenant} has a scan of {digest}, which it never had: {scan}"),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// An image that is there is known, and scanned and announced once.
+    fn check_image(&self, party: &Party, spot: &Spot, digest: Digest) -> Result<(), Breach> {
+        self.check_noted(party, spot, digest)?;
+        if self.ecr.image(spot, &digest).is_some_and(|image| image.archived) {
+            return Ok(());
+        }
+        let image = ["image", &digest.to_string()];
+        let key = party
+            .scope
+            .partition(&image)
+            .key(&["scan", &CATALOG_VERSION.to_string()]);
+        let scan = self.stored(&key);
+        let is_told = scan
+            .as_ref()
+            .is_some_and(|scan| scan["state"] == "done" && scan["announced"] == true);
+        let announced = self.model.announced.get(&(party.tenant.clone(), digest));
+        hold(is_told && announced.is_some(), Invariant::OneEffect, || {
+            format!(
+                "{digest} lies in {}/{} of {} and was not scanned and announced: {scan:?}",
+                spot.0, spot.1, party.tenant
+            )
+        })
+    }
+
+    /// What is noted of a place is what ECR says.
+    fn check_noted(&self, party: &Party, spot: &Spot, digest: Digest) -> Result<(), Breach> {
+        let (registry, repository) = spot;
+        let key = party.scope.partition(&["image", &digest.to_string()]).key(&[
+            "location",
+            registry.account.as_str(),
+            registry.region.as_str(),
+            repository.as_str(),
+        ]);
+        let mut noted = self
+            .stored(&key)
+            .map(|location| location["presence"].clone())
+            .unwrap_or_default();
+        if let Some(tags) = noted.get_mut("tags").and_then(Value::as_array_mut) {
+            // ECR sends no event when an image loses its tag to another one: what is noted may be older than that.
+            tags.retain(|tag| {
+                let tag = tag.as_str().and_then(|tag| tag.parse().ok());
+                !tag.is_some_and(|tag| self.ecr.has_lost(spot, digest, &tag))
+            });
+        }
+        let truth = self.ecr.image(spot, &digest).map_or_else(
+            || json!({"state": "deleted"}),
+            |image: &EcrImage| -> Value {
+                json!({
+                    "state": "present", "tags": image.tags, "pushed_at": image.pushed_at,
+                    "archived": image.archived,
+                })
+            },
+        );
+        hold(noted == truth, Invariant::OneEffect, || {
+            format!(
+                "{digest} in {registry}/{repository} of {} is noted as {noted}, and ECR says {truth}",
+                party.tenant
+            )
+        })
+    }
+}

@@ -1,0 +1,46 @@
+use portwarden_catalog::CATALOG_VERSION;
+use portwarden_core::{
+    id::{IntegrationId, Region, TenantId},
+    store::Key,
+};
+use portwarden_oci::Digest;
+
+/// What an item of the table is about, read from its key.
+pub(super) enum Item {
+    Scan {
+        tenant: TenantId,
+        digest: Digest,
+    },
+    Location {
+        digest: Digest,
+    },
+    Region {
+        integration: IntegrationId,
+        region: Region,
+    },
+}
+
+impl Item {
+    pub(super) fn of(key: &Key) -> Option<Self> {
+        let partition: Vec<&str> = key.partition().as_str().split('#').collect();
+        let sort: Vec<&str> = key.sort().split('#').collect();
+        match (&partition[..], &sort[..]) {
+            (["T", tenant, "image", digest], ["scan", version])
+                if *version == CATALOG_VERSION.to_string() =>
+            {
+                Some(Self::Scan {
+                    tenant: tenant.parse().ok()?,
+                    digest: digest.parse().ok()?,
+                })
+            }
+            (["T", _, "image", digest], ["location", ..]) => Some(Self::Location {
+                digest: digest.parse().ok()?,
+            }),
+            (["T", _, "integrations"], [integration, "region", region]) => Some(Self::Region {
+                integration: integration.parse().ok()?,
+                region: region.parse().ok()?,
+            }),
+            _ => None,
+        }
+    }
+}

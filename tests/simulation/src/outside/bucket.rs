@@ -1,0 +1,52 @@
+use async_trait::async_trait;
+use portwarden_core::object::{ObjectError, ObjectKey, ReadObject, WriteObject};
+
+use super::at_once;
+use crate::{
+    breach::{Breach, Invariant, hold},
+    world::{Process, State},
+};
+
+#[async_trait]
+impl ReadObject for Process {
+    async fn read_object(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, ObjectError> {
+        self.call("bucket read", key, |state| {
+            let checked = check(state, self.id, key);
+            state.judge(checked);
+            at_once(state.objects.read_object(key))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl WriteObject for Process {
+    async fn write_object(
+        &self,
+        key: &ObjectKey,
+        content_type: &'static str,
+        content: Vec<u8>,
+    ) -> Result<(), ObjectError> {
+        self.call("bucket write", key, |state| {
+            let checked = check(state, self.id, key);
+            state.judge(checked);
+            at_once(state.objects.write_object(key, content_type, content))
+        })
+        .await
+    }
+}
+
+fn check(state: &mut State, process: u64, key: &ObjectKey) -> Result<(), Breach> {
+    state.figures.checks += 1;
+    let name = key.to_string();
+    let tenant = state.tenant_of(process);
+    let is_own = tenant.is_some_and(|tenant| {
+        let rest = name
+            .strip_prefix("tenants/")
+            .and_then(|rest| rest.strip_prefix(tenant.as_str()));
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    });
+    hold(is_own, Invariant::NoCrossTenantByte, || {
+        format!("{name} is used in the work for {tenant:?}")
+    })
+}

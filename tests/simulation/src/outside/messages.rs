@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use portwarden_core::{
+    announce::{Announce, AnnounceError, Announcement},
+    id::TenantId,
+    work::{QueueError, QueueScan, QueueVerify, ScanRequest, VerifyRequest},
+};
+use portwarden_receiver::context::CountEvents;
+
+use crate::{
+    breach::{Invariant, hold},
+    queue::{QueueName, Request},
+    world::{Job, Process, State},
+};
+
+#[async_trait]
+impl QueueScan for Process {
+    async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
+        self.call("queue scan", request.digest, |state| {
+            self.check_message(state, &request.tenant);
+            state.enqueue(QueueName::Scan, Request::Scan(Box::new(request.clone())));
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl QueueVerify for Process {
+    async fn queue_verify(&self, request: &VerifyRequest) -> Result<(), QueueError> {
+        self.call("queue verify", &request.integration, |state| {
+            self.check_message(state, &request.tenant);
+            state.enqueue(QueueName::Verify, Request::Verify(Box::new(request.clone())));
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Process {
+    fn check_message(&self, state: &mut State, tenant: &TenantId) {
+        state.figures.checks += 1;
+        let checked = hold(
+            state.tenant_of(self.id) == Some(tenant),
+            Invariant::NoCrossTenantByte,
+            || format!("work of {tenant} is queued in the work for somebody else"),
+        );
+        state.judge(checked);
+        if let Some(serving) = state.serving.get_mut(&self.id) {
+            serving.queued += 1;
+        }
+    }
+}
+
+impl State {
+    /// Puts a message into a queue, from where it can be received soon.
+    pub(crate) fn enqueue(&mut self, name: QueueName, request: Request) {
+        let message = self.queues.send(name, request);
+        let wait = Duration::from_millis(self.chance.between(5, 400));
+        self.agenda.after(wait, Job::Arrive(name, message));
+    }
+}
+
+#[async_trait]
+impl Announce for Process {
+    async fn announce(&self, announcement: &Announcement) -> Result<(), AnnounceError> {
+        self.call("announce", announcement.detail_type(), |state| {
+            let checked = match announcement {
+                Announcement::ImageScanned(scanned) => {
+                    let outcome =
+                        serde_json::to_value(&scanned.outcome).expect("announcements can be written as JSON");
+                    state.check_announcement(self.id, &scanned.tenant, scanned.digest, outcome)
+                }
+                Announcement::ConnectionChanged(changed) => hold(
+                    state.tenant_of(self.id) == Some(&changed.tenant),
+                    Invariant::NoCrossTenantByte,
+                    || {
+                        format!(
+                            "a connection of {} is announced in the work for somebody else",
+                            changed.tenant
+                        )
+                    },
+                ),
+            };
+            state.judge(checked);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl CountEvents for Process {
+    fn accepted(&self, kind: &'static str) {
+        self.world.state().note(self.id, "count", "accepted", kind);
+    }
+
+    fn refused(&self, reason: &'static str) {
+        self.world.state().note(self.id, "count", "refused", reason);
+    }
+}

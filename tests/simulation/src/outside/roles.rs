@@ -1,0 +1,102 @@
+use async_trait::async_trait;
+use portwarden_core::{
+    arn::RoleArn,
+    id::Region,
+    session::{AssumeError, AssumeRole, ProbeRole, Purpose, Session, SessionName, TrustedRole},
+};
+
+use crate::{
+    cloud::{Assume, canary_arn},
+    world::{Asked, Process, StsAnswer, Told},
+};
+
+#[async_trait]
+impl AssumeRole for Process {
+    async fn assume_role(
+        &self,
+        role: &TrustedRole,
+        purpose: Purpose,
+        name: &SessionName,
+    ) -> Result<Session, AssumeError> {
+        let id = Some(role.external_id().as_str());
+        let asked = Assume {
+            by: self.function,
+            name: name.as_str(),
+            role: role.role(),
+            external_id: id,
+            region: role.region(),
+            purpose,
+        };
+        self.call("sts assume", role.role(), |state| {
+            let checked = state.check_role_is_proven(self.id, role.region());
+            state.judge(checked);
+            self.ask(state, &asked)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl ProbeRole for Process {
+    async fn probe_role(
+        &self,
+        role: &RoleArn,
+        external_id: Option<&str>,
+        region: &Region,
+        name: &SessionName,
+    ) -> Result<Session, AssumeError> {
+        let asked = Assume {
+            by: self.function,
+            name: name.as_str(),
+            role,
+            external_id,
+            region,
+            purpose: Purpose::Registry,
+        };
+        let answer = self
+            .call("sts probe", role, |state| self.ask(state, &asked))
+            .await;
+        let external_id = external_id.map(str::to_owned);
+        let role = role.to_string();
+        self.tell(Asked::Role { role, external_id }, &answer);
+        answer
+    }
+
+    async fn probe_canary(&self, region: &Region, name: &SessionName) -> Result<Session, AssumeError> {
+        let canary = canary_arn();
+        let asked = Assume {
+            by: self.function,
+            name: name.as_str(),
+            role: &canary,
+            external_id: None,
+            region,
+            purpose: Purpose::Registry,
+        };
+        let answer = self
+            .call("sts canary", &canary, |state| self.ask(state, &asked))
+            .await;
+        self.tell(Asked::Canary, &answer);
+        answer
+    }
+}
+
+impl Process {
+    fn ask(&self, state: &mut crate::world::State, asked: &Assume<'_>) -> Result<Session, AssumeError> {
+        let checked = state.check_assume(self.id, self.function, asked.role, asked.external_id);
+        state.judge(checked);
+        let (now, key) = (state.now(), state.chance.number() >> 12);
+        state.cloud.assume(asked, now, key)
+    }
+
+    /// Remembers what the function was told.
+    fn tell(&self, asked: Asked, answer: &Result<Session, AssumeError>) {
+        let answer = match answer {
+            Ok(_) => StsAnswer::Opened,
+            Err(AssumeError::NotAllowed(_)) => StsAnswer::Refused,
+            Err(_) => StsAnswer::Unknown,
+        };
+        if let Some(serving) = self.world.state().serving.get_mut(&self.id) {
+            serving.told.push(Told { asked, answer });
+        }
+    }
+}

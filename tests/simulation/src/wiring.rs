@@ -1,0 +1,33 @@
+use portwarden_receiver::context::Outside as ReceiverOutside;
+use portwarden_scanner::Outside as ScannerOutside;
+use portwarden_verifier::context::Context as VerifierContext;
+use serde_json::Value;
+
+/// How the functions are put into the world; a test puts a bug in between.
+pub trait Wiring: Send + Sync {
+    /// Returns what a process of the receiver has around it.
+    fn receiver(&self, outside: ReceiverOutside) -> ReceiverOutside {
+        outside
+    }
+
+    /// Returns what a process of the verifier works with.
+    fn verifier(&self, context: VerifierContext) -> VerifierContext {
+        context
+    }
+
+    /// Returns what a process of the scanner has around it.
+    fn scanner(&self, outside: ScannerOutside) -> ScannerOutside {
+        outside
+    }
+
+    /// Returns what the receiver's answer becomes on its way to EventBridge.
+    fn answer(&self, answer: Value) -> Value {
+        answer
+    }
+}
+
+/// The functions as they are built.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsBuilt;
+
+impl Wiring for AsBuilt {}

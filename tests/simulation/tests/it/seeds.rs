@@ -1,0 +1,83 @@
+//! Runs from fixed seeds and from new ones.
+
+use std::sync::Arc;
+
+use portwarden_core::random::{OsRandomness, Randomness as _};
+use portwarden_simulation::{AsBuilt, Faults, Finished, Settings, run};
+
+pub(crate) fn settings(seed: u64) -> Settings {
+    Settings {
+        seed,
+        events: 1500,
+        tenants: 8,
+        faults: Faults::default(),
+        watch: None,
+    }
+}
+
+fn hold(seed: u64) -> Finished {
+    let settings = settings(seed);
+    run(&settings, Arc::new(AsBuilt)).unwrap_or_else(|violation| {
+        panic!(
+            "{violation}\nreplay: make simulate SEED={seed} EVENTS={} TENANTS={}",
+            settings.events, settings.tenants
+        )
+    })
+}
+
+#[test]
+fn fixed_seeds_hold() {
+    for seed in 1..=3 {
+        let figures = hold(seed).figures;
+        // A run in which nothing goes wrong, or nothing is done, would prove nothing.
+        assert!(figures.events >= 1500, "{figures:?}");
+        for (count, least) in [
+            (figures.crashes, 20),
+            (figures.expired, 20),
+            (figures.troubles, 500),
+            (figures.reported, 50),
+            (figures.refused, 1),
+            (figures.proven, 5),
+            (figures.dead_letters, 1),
+        ] {
+            assert!(count >= least, "seed {seed}: {figures:?}");
+        }
+    }
+}
+
+#[test]
+fn new_seeds_hold() {
+    for _ in 0..2 {
+        let mut bytes = [0; 4];
+        OsRandomness.fill(&mut bytes);
+        let seed = u32::from_le_bytes(bytes).into();
+        let Settings { events, tenants, .. } = settings(seed);
+        println!("make simulate SEED={seed} EVENTS={events} TENANTS={tenants}");
+        hold(seed);
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_and_another_seed_another() {
+    let [first, again, other] = [7, 7, 8].map(hold);
+    assert_eq!(first, again);
+    assert_ne!(first.digest, other.digest);
+}
+
+#[test]
+fn without_faults_nothing_is_done_twice() {
+    let settings = Settings {
+        faults: Faults::NONE,
+        ..settings(1)
+    };
+    let figures = run(&settings, Arc::new(AsBuilt)).unwrap().figures;
+    assert_eq!(
+        [
+            figures.crashes,
+            figures.expired,
+            figures.troubles,
+            figures.time_outs
+        ],
+        [0; 4]
+    );
+}
