@@ -91,11 +91,17 @@ fn assignments(text: &str) -> Option<OsRelease> {
     };
     let short = |key: &str| value(key).and_then(|value| word(&value).map(str::to_owned));
     Some(OsRelease {
-        id: short("ID")?,
+        id: short("ID").filter(|id| is_id(id))?,
         version_id: short("VERSION_ID"),
         version_codename: short("VERSION_CODENAME"),
         pretty_name: value("PRETTY_NAME").filter(|name| name.len() <= 256),
     })
+}
+
+/// Tells a distribution's id by its characters (`os-release(5)`); with others every package URL would be a wrong one.
+fn is_id(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    text.bytes().all(is_plain) && !text.starts_with('.')
 }
 
 /// Reads what Red Hat and its relatives wrote before there was `os-release`: `CentOS release 6.10 (Final)`.
@@ -173,7 +179,7 @@ mod tests {
 
     #[test]
     fn without_an_id_it_is_malformed() {
-        for content in ["", "NAME=x", "ID=", "ID=\"\"", "\u{0}\u{1}"] {
+        for content in ["", "NAME=x", "ID=", "ID=\"\"", "ID=..", "ID=a/b", "\u{0}\u{1}"] {
             let reading = read(content);
             assert_eq!(
                 (reading.facts, reading.flaws),

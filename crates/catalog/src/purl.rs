@@ -1,3 +1,5 @@
+use std::str::FromStr as _;
+
 use packageurl::PackageUrl;
 
 use crate::{
@@ -10,7 +12,10 @@ use crate::{
 ///
 /// Sources: the package-url specification's type definitions; for `upstream`, what the peers' matchers read.
 pub(crate) fn purl(package: &Declared, os: Option<&OsRelease>) -> Option<String> {
-    try_purl(package, os).ok().flatten()
+    let purl = try_purl(package, os).ok().flatten()?;
+    // What a reader would take for another package names none.
+    let is_read_as_written = PackageUrl::from_str(&purl).is_ok_and(|read| read.to_string() == purl);
+    is_read_as_written.then_some(purl)
 }
 
 fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Option<String>> {

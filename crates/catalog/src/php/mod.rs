@@ -51,7 +51,8 @@ struct Installation {
 
 fn declare(installation: Installation) -> Option<Declared> {
     let name = installation.name;
-    if name.split('/').filter(|part| !part.is_empty()).count() != 2 {
+    let (vendor, package) = name.split_once('/')?;
+    if vendor.is_empty() || package.is_empty() || package.contains('/') {
         return None;
     }
     let mut package = Declared::new(PackageKind::Composer, &name, installation.version.as_deref())?;

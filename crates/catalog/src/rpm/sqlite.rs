@@ -60,7 +60,7 @@ impl<'a> Database<'a> {
             size => usize::from(size),
         };
         let reserved = usize::from(*content.get(20)?);
-        (page.is_power_of_two() && page >= 512 && reserved < page / 2).then_some(Self {
+        (page.is_power_of_two() && page >= 512 && reserved < page / 2).then(|| Self {
             content,
             page,
             usable: page - reserved,
