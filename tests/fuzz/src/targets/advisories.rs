@@ -20,14 +20,16 @@ fn versions(input: &[u8]) {
         let order = scheme.compare(a, b);
         let reversed = scheme.compare(b, a).map(Ordering::reverse);
         assert_eq!(order, reversed, "{scheme}: {a:?} {b:?}");
-        if order == Some(Ordering::Equal) {
+        if scheme != Scheme::Maven && order == Some(Ordering::Equal) {
             assert_eq!(
                 scheme.compare(a, c),
                 scheme.compare(b, c),
                 "{scheme}: {a:?} = {b:?}, {c:?}"
             );
         }
-        if order == Some(Ordering::Less) && scheme.compare(b, c) == Some(Ordering::Less) {
+        // Maven's own comparison is by item and pads as it goes, so that odd texts may go round in a circle.
+        let is_order = scheme != Scheme::Maven;
+        if is_order && order == Some(Ordering::Less) && scheme.compare(b, c) == Some(Ordering::Less) {
             assert_eq!(
                 scheme.compare(a, c),
                 Some(Ordering::Less),
