@@ -72,7 +72,7 @@ const ACTIONS: [(Action, usize); 19] = [
     (Action::ForeignEndpoint, 10),
     (Action::OtherAccount, 10),
     (Action::Garbage, 10),
-    (Action::ChangeTrust, 5),
+    (Action::ChangeTrust, 1),
 ];
 
 const TAGS: [&str; 5] = ["latest", "v1", "v2", "v3", "edge"];

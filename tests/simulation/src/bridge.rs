@@ -65,11 +65,11 @@ pub(crate) struct Delivery {
     attempts: u32,
 }
 
-/// Source: `docs` of API destinations; the rule of the tenants' template has both limits.
+/// As the rule of the tenants' template has both limits.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
 const MAX_RETRIES: u32 = 185;
 /// The waits are not published.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+const LONGEST_WAIT: Duration = Duration::from_hours(3);
 
 /// How many past posts are kept.
 const PAST: usize = 512;
@@ -173,7 +173,7 @@ impl State {
             self.bridge.deliveries.remove(&number);
             return;
         }
-        let doubled = Duration::from_secs(1 << delivery.attempts.min(12)).min(LONGEST_WAIT);
+        let doubled = Duration::from_secs(16 << delivery.attempts.min(10)).min(LONGEST_WAIT);
         let wait = Duration::from_millis(self.chance.between(500, 1000))
             * u32::try_from(doubled.as_secs()).unwrap_or(1);
         let wait = wait.max(Duration::from_secs(retry_after.unwrap_or(0)));

@@ -128,6 +128,13 @@ impl State {
         if !is_done {
             return Ok(());
         }
+        let mine = self.model.parties.iter().filter(|party| party.tenant == tenant);
+        let mut spots = mine.flat_map(Party::spots);
+        hold(
+            spots.any(|spot| self.ecr.was(&spot, digest, true, Timestamp::UNIX_EPOCH)),
+            Invariant::NoCrossTenantByte,
+            || format!("{tenant} has a scan of {digest}, which it never had"),
+        )?;
         let expected = self
             .warehouse
             .manifest(&digest)

@@ -104,8 +104,11 @@ pub struct Finished {
     pub took: SignedDuration,
 }
 
-/// How often the owners of roles look, and the operator at dead letters.
-const INSPECTION: Duration = Duration::from_mins(20);
+/// How often the owners of roles look at their connections.
+const INSPECTION: Duration = Duration::from_mins(4);
+
+/// How often the operator moves dead letters back.
+const REDRIVE: Duration = Duration::from_mins(20);
 
 /// How long the world goes on as it is after the last event, before nothing goes wrong any more.
 const AFTERMATH: SignedDuration = SignedDuration::from_hours(1);
@@ -146,7 +149,7 @@ impl Run {
         agenda.after(Duration::ZERO, Job::Inspect);
         // The first events come before everybody is connected.
         agenda.after(Duration::from_secs(20), Job::Act);
-        agenda.after(INSPECTION, Job::Redrive);
+        agenda.after(REDRIVE, Job::Redrive);
         agenda.after(Duration::from_mins(50), Job::Muzzle(true));
         let world = World::new(State {
             agenda,
@@ -342,11 +345,11 @@ impl Run {
                     .after(Duration::from_millis(5), Job::Arrive(name, message));
             }
         }
-        let checked = state.check_table();
+        let checked = state.check_trust();
         state.judge(checked);
         let is_at_rest = self.is_calm && state.queues.waiting() == 0 && state.bridge.waiting() == 0;
         if !is_at_rest && !is_over(REST) {
-            state.agenda.after(INSPECTION, Job::Redrive);
+            state.agenda.after(REDRIVE, Job::Redrive);
         }
     }
 
@@ -361,7 +364,7 @@ impl Run {
             for site in party.sites.clone() {
                 let role = site.role.as_str();
                 let is_good = state.cloud.role(role).is_some_and(|role| role.manner().is_good());
-                let mends = self.is_calm || state.chance.per_mille(400);
+                let mends = self.is_calm || state.chance.per_mille(100);
                 if is_honest && !is_good && mends {
                     state.cloud.change_trust(role, Manner::Exact, now);
                 }
@@ -369,8 +372,8 @@ impl Run {
                 let is_proven = state.is_proven_since(&party.integration, &site.region, now);
                 let asks = match (is_honest, self.is_calm) {
                     (true, true) => !is_proven,
-                    (true, false) => !is_proven || state.chance.per_mille(50),
-                    (false, calm) => !calm && state.chance.per_mille(300),
+                    (true, false) => !is_proven || state.chance.per_mille(10),
+                    (false, calm) => !calm && state.chance.per_mille(60),
                 };
                 if asks {
                     asked.push(VerifyRequest {

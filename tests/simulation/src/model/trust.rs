@@ -122,10 +122,19 @@ impl State {
         external_id: Option<&str>,
     ) -> Result<(), Breach> {
         self.figures.checks += 1;
-        let Some(party) = self.party_served(process) else {
+        // A scan goes on in another place of the tenant's, which may belong to another integration of it.
+        let tenant = self.tenant_of(process);
+        let mut parties = self.model.parties.iter();
+        let party = match function {
+            Function::Scanner => {
+                parties.find(|party| party.account == *role.account() && Some(&party.tenant) == tenant)
+            }
+            Function::Receiver | Function::Verifier => self.party_served(process),
+        };
+        let Some(party) = party else {
             return Err((
                 Invariant::ExternalIdAlwaysSent,
-                "a role is assumed for nobody".to_owned(),
+                format!("{role} is assumed for {tenant:?}, whose it is not"),
             ));
         };
         let is_right = external_id == Some(party.external_id.as_str());
