@@ -286,7 +286,7 @@ def _environments(environments, outputs):
             "EVENT_BUS_NAME",
             "CONNECTOR_ROLE_ARN",
         },
-        "Verifier": {"TABLE_NAME", "CONNECTOR_ROLE_ARN", "CANARY_ROLE_ARN", "EVENT_BUS_NAME"},
+        "Verifier": {"TABLE_NAME", "CONNECTOR_ROLE_ARN", "CANARY_ROLE_ARN", "EVENT_BUS_NAME", "VERIFY_QUEUE_URL"},
     }
     values = {
         "TABLE_NAME": "TableName",

@@ -282,6 +282,9 @@ where
 }
 
 fn ecr_error(action: &'static str, failure: Failure) -> EcrError {
+    if failure.has_code("KmsException") {
+        return EcrError::KeyClosed(failure.into());
+    }
     match failure.kind() {
         Kind::Denied => EcrError::Denied {
             action,

@@ -2,7 +2,7 @@ use aws_sdk_sts::{
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId as _,
 };
-use portwarden_core::problem;
+use portwarden_core::{problem, tenant_account::ReadError};
 
 /// A call to AWS that failed, classified once.
 ///
@@ -60,6 +60,16 @@ impl Failure {
             kind: Kind::Unreachable,
             code: None,
             text: format!("{call} failed: {reason}"),
+        }
+    }
+
+    /// Says why something in a tenant's account was not read.
+    pub(crate) fn into_read_error(self) -> ReadError {
+        match self.kind {
+            Kind::Denied => ReadError::Denied(self.into()),
+            Kind::Refused => ReadError::Missing(self.into()),
+            Kind::Throttled => ReadError::Throttled,
+            Kind::Expired | Kind::Unreachable => ReadError::Unreachable(self.into()),
         }
     }
 

@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use portwarden_core::work::{QueueError, QueueScan, QueueVerify, ScanRequest, VerifyRequest};
+use portwarden_core::work::{
+    QueueError, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest, VerifyRequest,
+};
 use serde::Serialize;
 
 use crate::{Aws, failure::Failure};
@@ -30,14 +34,21 @@ impl VerifyQueue {
 #[async_trait]
 impl QueueScan for ScanQueue {
     async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
-        self.0.send(request).await
+        self.0.send(request, None).await
     }
 }
 
 #[async_trait]
 impl QueueVerify for VerifyQueue {
     async fn queue_verify(&self, request: &VerifyRequest) -> Result<(), QueueError> {
-        self.0.send(request).await
+        self.0.send(request, None).await
+    }
+}
+
+#[async_trait]
+impl QueueVerifyLater for VerifyQueue {
+    async fn queue_verify_later(&self, request: &VerifyRequest, delay: Duration) -> Result<(), QueueError> {
+        self.0.send(request, Some(delay)).await
     }
 }
 
@@ -55,13 +66,18 @@ impl Queue {
         }
     }
 
-    async fn send(&self, request: &(impl Serialize + Sync)) -> Result<(), QueueError> {
+    async fn send(
+        &self,
+        request: &(impl Serialize + Sync),
+        delay: Option<Duration>,
+    ) -> Result<(), QueueError> {
         let body = serde_json::to_string(request).map_err(|error| QueueError(error.into()))?;
         let sent = self
             .client
             .send_message()
             .queue_url(&self.url)
             .message_body(body)
+            .set_delay_seconds(delay.map(|delay| i32::try_from(delay.as_secs()).unwrap_or(i32::MAX)))
             .send()
             .await;
         sent.map(drop)

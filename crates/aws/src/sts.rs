@@ -85,7 +85,7 @@ impl AssumeRole for TenantSessions {
             name,
             duration: LONGEST,
         };
-        self.0.open(&request, purpose).await
+        self.0.open(&request, &purpose).await
     }
 }
 
@@ -109,7 +109,7 @@ impl RoleProber {
             name,
             duration: SHORTEST,
         };
-        self.connector.open(&request, Purpose::Registry).await
+        self.connector.open(&request, &Purpose::Proof).await
     }
 }
 
@@ -145,7 +145,7 @@ impl Connector {
     }
 
     /// Opens a role with a session policy; once more with a fresh session of the connector if STS rejects the kept one.
-    async fn open(&self, request: &Request<'_>, purpose: Purpose) -> Result<Session, AssumeError> {
+    async fn open(&self, request: &Request<'_>, purpose: &Purpose) -> Result<Session, AssumeError> {
         let family = request.name.as_str().split('-').next().unwrap_or_default();
         let kept = self
             .sessions()
@@ -184,7 +184,7 @@ impl Connector {
         &self,
         connector: &Session,
         request: &Request<'_>,
-        purpose: Purpose,
+        purpose: &Purpose,
     ) -> Result<Session, Failure> {
         // The client stays the same and with it its connections; nothing of one session is kept for the next.
         let caller = Builder::new()
@@ -197,7 +197,7 @@ impl Connector {
             .role_arn(request.role.as_str())
             .role_session_name(request.name.as_str())
             .set_external_id(request.external_id.map(str::to_owned))
-            .policy(purpose.session_policy(request.role.account(), request.region))
+            .policy(purpose.session_policy(request.role, request.region))
             .duration_seconds(request.duration)
             .customize()
             .config_override(caller)

@@ -1,4 +1,6 @@
+mod confirm;
 mod create;
+mod rotate;
 mod verify;
 mod view;
 
@@ -9,7 +11,7 @@ use portwarden_core::{
     scope::TenantScope,
 };
 
-use self::{create::CreateArgs, verify::VerifyArgs};
+use self::{confirm::ConfirmArgs, create::CreateArgs, rotate::RotateArgs, verify::VerifyArgs};
 use crate::{
     failure::{Ending, Failure},
     output::Output,
@@ -35,6 +37,10 @@ pub(crate) struct IntegrationArgs {
 enum IntegrationCommand {
     /// Makes an integration and prints, once, what the tenant's stack needs
     Create(CreateArgs),
+    /// Confirms the account whose stack claims an integration, from which on its images are read
+    Confirm(ConfirmArgs),
+    /// Expects new credentials of a region's stack, and says how the stack makes them
+    Rotate(RotateArgs),
     /// Lists a tenant's integrations
     List {
         /// Whose integrations
@@ -63,6 +69,8 @@ impl IntegrationArgs {
     pub(crate) async fn run(self) -> Result<Ending, Failure> {
         match self.command {
             IntegrationCommand::Create(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::Confirm(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::Rotate(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::List { tenant } => {
                 let stack = self.stack.open().await?;
                 let (_, scope) = tenant::find(&stack, &tenant).await?;

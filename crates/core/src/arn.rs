@@ -1,10 +1,10 @@
-//! The ARNs of IAM roles, parsed strictly: tenants type them.
+//! The ARNs of roles, which tenants type, and of secrets, which their stacks send: parsed strictly.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::AccountId;
+use crate::id::{AccountId, Region};
 
 /// The ARN of an IAM role, `arn:<partition>:iam::<account>:role/<path><name>`.
 ///
@@ -114,6 +114,81 @@ impl From<RoleArn> for String {
     }
 }
 
+/// The ARN of a Secrets Manager secret, `arn:<partition>:secretsmanager:<region>:<account>:secret:<name>`.
+///
+/// Source: Secrets Manager user guide, "Secret name": names of up to 512 characters of `[\w/+=.@-]`, and AWS adds a
+/// hyphen and six more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SecretArn {
+    text: String,
+    account: AccountId,
+    region: Region,
+}
+
+/// A text is not a secret's ARN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected the ARN of a secret in Secrets Manager")]
+pub struct SecretArnError;
+
+impl SecretArn {
+    /// Returns the ARN as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Tells whether the secret lies beside the role, in that region of its account: another one is never read.
+    pub fn is_beside(&self, role: &RoleArn, region: &Region) -> bool {
+        self.account == role.account && self.region == *region
+    }
+}
+
+impl FromStr for SecretArn {
+    type Err = SecretArnError;
+
+    fn from_str(text: &str) -> Result<Self, SecretArnError> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [
+            "arn",
+            partition,
+            "secretsmanager",
+            region,
+            account,
+            "secret",
+            name,
+        ] = parts[..]
+        else {
+            return Err(SecretArnError);
+        };
+        let region: Region = region.parse().map_err(|_| SecretArnError)?;
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b"_/+=.@-".contains(&b);
+        let is_valid =
+            partition == region.partition() && (1..=519).contains(&name.len()) && name.bytes().all(is_word);
+        if !is_valid {
+            return Err(SecretArnError);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            account: account.parse().map_err(|_| SecretArnError)?,
+            region,
+        })
+    }
+}
+
+impl TryFrom<String> for SecretArn {
+    type Error = SecretArnError;
+
+    fn try_from(text: String) -> Result<Self, SecretArnError> {
+        text.parse()
+    }
+}
+
+impl From<SecretArn> for String {
+    fn from(arn: SecretArn) -> Self {
+        arn.text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +234,32 @@ mod tests {
             (long.as_str(), RoleArnError::Name),
         ] {
             assert_eq!(text.parse::<RoleArn>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_read_strictly_and_lie_beside_their_role() {
+        const SECRET: &str = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:Stack-Secret-a1B2c3";
+        let secret: SecretArn = SECRET.parse().unwrap();
+        let role: RoleArn = "arn:aws:iam::111122223333:role/r".parse().unwrap();
+        let elsewhere: RoleArn = "arn:aws:iam::444455556666:role/r".parse().unwrap();
+        let region: Region = "eu-west-1".parse().unwrap();
+        assert!(secret.is_beside(&role, &region));
+        assert!(!secret.is_beside(&elsewhere, &region));
+        assert!(!secret.is_beside(&role, &"us-east-1".parse().unwrap()));
+        for wrong in [
+            "",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:*",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a?",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a:b",
+            "arn:aws:secretsmanager:eu-west-1:*:secret:a",
+            "arn:aws:secretsmanager:*:111122223333:secret:a",
+            "arn:aws-cn:secretsmanager:eu-west-1:111122223333:secret:a",
+            "arn:aws:ssm:eu-west-1:111122223333:secret:a",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a\r\nb",
+        ] {
+            assert_eq!(wrong.parse::<SecretArn>(), Err(SecretArnError), "{wrong:?}");
         }
     }
 }

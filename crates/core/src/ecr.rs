@@ -155,6 +155,9 @@ pub enum EcrError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The key that encrypts the repository is closed to the role.
+    #[error("the key of the repository is closed to the role")]
+    KeyClosed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The session has ended or was revoked.
     #[error("the session has expired")]
     Expired,

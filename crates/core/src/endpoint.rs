@@ -12,12 +12,14 @@ use std::{
 use argon2::{Algorithm, Argon2, Params};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::{
+    event::Claim,
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     random::{Randomness, random_secret},
     scope::TenantScope,
@@ -47,8 +49,47 @@ pub struct Endpoint {
 pub struct EndpointRegion {
     /// Whether the region's role is proven, so that its events are accepted.
     pub proven: bool,
-    /// The credentials that it may send with, at most two generations.
+    /// The credentials that it may send with, at most two generations, the newest last.
     pub credentials: Vec<Credential>,
+    /// What its stack said when its role was last found to be trusted.
+    pub claim: Option<Claim>,
+    /// Until when other credentials are expected, since the stack makes new ones.
+    pub renewal_until: Option<Timestamp>,
+    /// From when on it counts as silent, if its stack says how often it sends something.
+    pub silent_from: Option<Timestamp>,
+}
+
+impl Endpoint {
+    /// Tells whether a claim without proof is to be looked at: only while something of its region is to be connected.
+    pub fn awaits(&self, region: &Region, claim: &Claim, now: Timestamp) -> bool {
+        let is_ours = claim.external_id == self.external_id
+            && self
+                .account
+                .as_ref()
+                .is_none_or(|account| account == claim.role.account());
+        is_ours && !self.removed && self.regions.get(region).is_some_and(|region| region.awaits(now))
+    }
+}
+
+impl EndpointRegion {
+    fn awaits(&self, now: Timestamp) -> bool {
+        !self.proven
+            || self.credentials.is_empty()
+            || self.renewal_until.is_some_and(|until| now < until)
+            || self.silent_from.is_some_and(|from| from <= now)
+    }
+
+    /// Returns the credentials that are valid, and whether each is the first use of new ones.
+    fn valid(&self, now: Timestamp) -> impl Iterator<Item = (&Credential, bool)> {
+        let newest = self.credentials.last();
+        let first_used = newest.and_then(|newest| newest.first_used_at);
+        let old_are_valid = first_used.is_none_or(|first| now < first + Credential::OLD_LAST);
+        self.credentials.iter().filter_map(move |credential| {
+            let is_newest = newest == Some(credential);
+            let is_first_use = is_newest && self.credentials.len() > 1 && first_used.is_none();
+            (is_newest || old_are_valid).then_some((credential, is_first_use))
+        })
+    }
 }
 
 /// A user name and the hash of its password.
@@ -58,8 +99,26 @@ pub struct Credential {
     pub username: Username,
     /// The hash of the password under the integration's salt.
     pub hash: PasswordHash,
-    /// Counts the credentials of a region, from 1.
+    /// Counts the credentials that a region's stack has had, from 1.
     pub generation: u32,
+    /// When an event first came with them, if they took the place of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_used_at: Option<Timestamp>,
+}
+
+impl Credential {
+    /// How long old credentials stay valid after the first use of new ones: as long as EventBridge repeats a delivery.
+    pub const OLD_LAST: SignedDuration = SignedDuration::from_hours(24);
+
+    /// Makes credentials that nothing came with yet.
+    pub fn new(username: Username, hash: PasswordHash, generation: u32) -> Self {
+        Self {
+            username,
+            hash,
+            generation,
+            first_used_at: None,
+        }
+    }
 }
 
 /// The name that a caller gives: 1 to 128 printable ASCII characters without a colon, which ends it in a header, and
@@ -100,6 +159,8 @@ pub struct Authenticated {
     pub region: Region,
     /// The generation of the credentials.
     pub generation: u32,
+    /// Whether nothing came with them before, and they take the place of others.
+    pub is_first_use: bool,
 }
 
 /// Why a chosen name or password is not taken.
@@ -279,6 +340,7 @@ impl CredentialChecker {
         &self,
         endpoint: Option<&Endpoint>,
         presented: Option<&BasicCredentials>,
+        now: Timestamp,
     ) -> Option<Authenticated> {
         let nobody = BasicCredentials {
             username: String::new(),
@@ -290,21 +352,22 @@ impl CredentialChecker {
         let username = presented_or_nobody.username.as_bytes();
         let mut found = None;
         for (region, settings) in endpoint.iter().flat_map(|endpoint| &endpoint.regions) {
-            for credential in &settings.credentials {
+            for (credential, is_first_use) in settings.valid(now) {
                 let right = credential.username.0.as_bytes().ct_eq(username) & credential.hash.matches(&hash);
                 // Regions may share credentials; one that is still to be proven does not stand before one that is.
                 if right.into() && (found.is_none() || settings.proven) {
-                    found = Some((region, credential.generation));
+                    found = Some((region, credential.generation, is_first_use));
                 }
             }
         }
         presented?;
-        let ((region, generation), endpoint) = found.zip(endpoint)?;
+        let ((region, generation, is_first_use), endpoint) = found.zip(endpoint)?;
         Some(Authenticated {
             scope: TenantScope::of(endpoint.tenant.clone()),
             integration: endpoint.integration.clone(),
             region: region.clone(),
             generation,
+            is_first_use,
         })
     }
 
@@ -337,6 +400,8 @@ impl CredentialChecker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
     use crate::random::OsRandomness;
 
     const PASSWORD: &str = "correct:horse battery staple ü";
@@ -344,17 +409,21 @@ mod tests {
     fn endpoint() -> Endpoint {
         let salt = Salt::generate(&OsRandomness);
         let password = Password::parse(&PASSWORD.into()).unwrap();
-        let credential = |name: &str, password: &Password, generation| Credential {
-            username: Username::parse(name).unwrap(),
-            hash: password.hash(&salt),
-            generation,
+        let credential = |name: &str, password: &Password, generation| {
+            Credential::new(Username::parse(name).unwrap(), password.hash(&salt), generation)
         };
         let other = Password::generate(&OsRandomness);
         let credentials = vec![
             credential("events", &other, 1),
             credential("events", &password, 2),
         ];
-        let region = |proven, credentials| EndpointRegion { proven, credentials };
+        let region = |proven, credentials| EndpointRegion {
+            proven,
+            credentials,
+            claim: None,
+            renewal_until: None,
+            silent_from: None,
+        };
         let regions = BTreeMap::from([
             ("eu-central-1".parse().unwrap(), region(true, credentials)),
             (
@@ -393,7 +462,11 @@ mod tests {
         let checker = CredentialChecker::new(&OsRandomness);
         for _ in 0..2 {
             let found = checker
-                .check(Some(&endpoint), header(&format!("events:{PASSWORD}")).as_ref())
+                .check(
+                    Some(&endpoint),
+                    header(&format!("events:{PASSWORD}")).as_ref(),
+                    NOW,
+                )
                 .unwrap();
             assert_eq!(found.scope.tenant(), &endpoint.tenant);
             assert_eq!((found.region.as_str(), found.generation), ("eu-central-1", 2));
@@ -413,7 +486,11 @@ mod tests {
         }
         let checker = CredentialChecker::new(&OsRandomness);
         let found = checker
-            .check(Some(&endpoint), header(&format!("events:{PASSWORD}")).as_ref())
+            .check(
+                Some(&endpoint),
+                header(&format!("events:{PASSWORD}")).as_ref(),
+                NOW,
+            )
             .unwrap();
         assert_eq!(found.region.as_str(), "eu-central-1");
     }
@@ -431,14 +508,14 @@ mod tests {
             format!("events:{PASSWORD} "),
         ] {
             assert_eq!(
-                checker.check(Some(&endpoint), header(&presented).as_ref()),
+                checker.check(Some(&endpoint), header(&presented).as_ref(), NOW),
                 None,
                 "{presented:?}"
             );
         }
-        assert_eq!(checker.check(Some(&endpoint), None), None);
+        assert_eq!(checker.check(Some(&endpoint), None, NOW), None);
         assert_eq!(
-            checker.check(None, header(&format!("events:{PASSWORD}")).as_ref()),
+            checker.check(None, header(&format!("events:{PASSWORD}")).as_ref(), NOW),
             None
         );
     }
@@ -449,17 +526,13 @@ mod tests {
         let mut endpoint = endpoint();
         let salt = endpoint.salt.clone();
         let hash = PasswordHash::compute(&salt, &String::new().into());
-        let credential = Credential {
-            username: Username(String::new()),
-            hash,
-            generation: 1,
-        };
+        let credential = Credential::new(Username(String::new()), hash, 1);
         endpoint
             .regions
             .values_mut()
             .for_each(|region| region.credentials = vec![credential.clone()]);
         assert_eq!(
-            CredentialChecker::new(&OsRandomness).check(Some(&endpoint), None),
+            CredentialChecker::new(&OsRandomness).check(Some(&endpoint), None, NOW),
             None
         );
     }
@@ -522,11 +595,85 @@ mod tests {
                 computed.order.push_back(name);
             }
         }
-        checker.check(None, header("a:b").as_ref());
+        checker.check(None, header("a:b").as_ref(), NOW);
         let computed = checker.computed();
         assert_eq!(
             (computed.hashes.len(), computed.order.len()),
             (CredentialChecker::REMEMBERED, CredentialChecker::REMEMBERED)
         );
+    }
+
+    #[test]
+    fn old_credentials_end_a_day_after_the_first_use_of_new_ones() {
+        let mut endpoint = endpoint();
+        let region: Region = "eu-central-1".parse().unwrap();
+        let salt = endpoint.salt.clone();
+        let new = Password::generate(&OsRandomness);
+        let credential = Credential::new(Username::parse("events").unwrap(), new.hash(&salt), 3);
+        let credentials = &mut endpoint.regions.get_mut(&region).unwrap().credentials;
+        credentials.remove(0);
+        credentials.push(credential);
+        let checker = CredentialChecker::new(&OsRandomness);
+        let check = |endpoint: &Endpoint, password: &str, now| {
+            let found = checker.check(
+                Some(endpoint),
+                header(&format!("events:{password}")).as_ref(),
+                now,
+            );
+            found.map(|found| (found.generation, found.is_first_use))
+        };
+        let new = new.secret().expose_secret();
+        let first = NOW + SignedDuration::from_hours(100);
+        assert_eq!(check(&endpoint, PASSWORD, first), Some((2, false)));
+        assert_eq!(check(&endpoint, new, first), Some((3, true)));
+        let credentials = &mut endpoint.regions.get_mut(&region).unwrap().credentials;
+        credentials[1].first_used_at = Some(first);
+        let last = first + SignedDuration::from_hours(24);
+        for (password, now, expected) in [
+            (PASSWORD, last - SignedDuration::from_millis(1), Some((2, false))),
+            (PASSWORD, last, None),
+            (new, last, Some((3, false))),
+        ] {
+            assert_eq!(check(&endpoint, password, now), expected);
+        }
+    }
+
+    #[test]
+    fn claims_are_looked_at_while_something_is_to_be_connected_and_never_else() {
+        let endpoint = endpoint();
+        let (proven, unproven): (Region, Region) =
+            ("eu-central-1".parse().unwrap(), "us-east-1".parse().unwrap());
+        let claim = |account: &str, external_id: &ExternalId| -> Claim {
+            serde_json::from_value(serde_json::json!({
+                "role-arn": format!("arn:aws:iam::{account}:role/r"),
+                "external-id": external_id, "template-version": "2",
+            }))
+            .unwrap()
+        };
+        let right = claim("111122223333", &endpoint.external_id);
+        assert!(endpoint.awaits(&unproven, &right, NOW));
+        assert!(!endpoint.awaits(&proven, &right, NOW), "all is connected");
+        assert!(!endpoint.awaits(&"sa-east-1".parse().unwrap(), &right, NOW));
+        let foreign = claim("111122223333", &ExternalId::generate(&OsRandomness));
+        assert!(!endpoint.awaits(&unproven, &foreign, NOW));
+        let changed = |change: &dyn Fn(&mut Endpoint)| {
+            let mut endpoint = endpoint.clone();
+            change(&mut endpoint);
+            endpoint
+        };
+        let removed = changed(&|endpoint| endpoint.removed = true);
+        assert!(!removed.awaits(&unproven, &right, NOW));
+        let named = changed(&|endpoint| endpoint.account = Some("444455556666".parse().unwrap()));
+        assert!(!named.awaits(&unproven, &right, NOW), "another account is named");
+        let later = NOW + SignedDuration::from_secs(1);
+        let of_proven = |change: &dyn Fn(&mut EndpointRegion)| {
+            changed(&|endpoint| change(endpoint.regions.get_mut(&proven).unwrap()))
+        };
+        let renewed = of_proven(&|region| region.renewal_until = Some(later));
+        assert!(renewed.awaits(&proven, &right, NOW) && !renewed.awaits(&proven, &right, later));
+        let silent = of_proven(&|region| region.silent_from = Some(later));
+        assert!(!silent.awaits(&proven, &right, NOW) && silent.awaits(&proven, &right, later));
+        let unread = of_proven(&|region| region.credentials.clear());
+        assert!(unread.awaits(&proven, &right, NOW));
     }
 }

@@ -16,6 +16,7 @@ pub mod scope;
 pub mod session;
 pub mod store;
 pub mod tenant;
+pub mod tenant_account;
 pub mod tenant_template;
 pub mod trace;
 pub mod verdict;

@@ -5,10 +5,10 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    arn::RoleArn,
+    arn::{RoleArn, SecretArn},
     clock::Clock,
     id::{AccountId, ExternalId, Region, RequestId},
     scope::TenantScope,
@@ -57,10 +57,14 @@ impl TrustedRole {
 }
 
 /// What a session may do, whatever the role allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Read the account's registry.
     Registry,
+    /// Prove the role: read the registry, and the role itself.
+    Proof,
+    /// Read the one secret in which the stack keeps its credentials, and nothing else; for the verifier only.
+    Credentials(SecretArn),
 }
 
 impl Purpose {
@@ -68,30 +72,43 @@ impl Purpose {
     ///
     /// `GetAuthorizationToken` and `DescribeRegistry` know no resource but `*`, and a list of all repositories is
     /// judged against it: these are narrowed by region instead, as the roles' own policies narrow them.
-    pub fn session_policy(self, account: &AccountId, region: &Region) -> String {
-        let Self::Registry = self;
-        let repositories = format!("arn:{}:ecr:{region}:{account}:repository/*", region.partition());
-        json!({
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Action": ["ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken"],
-                    "Resource": "*",
-                    "Condition": {"StringEquals": {"aws:RequestedRegion": region}},
-                },
-                {
-                    "Effect": "Allow",
-                    "Action": [
-                        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
-                        "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:ListTagsForResource",
-                    ],
-                    "Resource": repositories,
-                },
-            ],
-        })
-        .to_string()
+    pub fn session_policy(&self, role: &RoleArn, region: &Region) -> String {
+        let statements = match self {
+            Self::Registry => read_registry(role, region).to_vec(),
+            Self::Proof => {
+                let mut statements = read_registry(role, region).to_vec();
+                statements.push(json!({"Effect": "Allow", "Action": "iam:GetRole", "Resource": role}));
+                statements
+            }
+            Self::Credentials(secret) => {
+                vec![
+                    json!({"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret}),
+                ]
+            }
+        };
+        json!({"Version": "2012-10-17", "Statement": statements}).to_string()
     }
+}
+
+fn read_registry(role: &RoleArn, region: &Region) -> [Value; 2] {
+    let account = role.account();
+    let repositories = format!("arn:{}:ecr:{region}:{account}:repository/*", region.partition());
+    [
+        json!({
+            "Effect": "Allow",
+            "Action": ["ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken"],
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:RequestedRegion": region}},
+        }),
+        json!({
+            "Effect": "Allow",
+            "Action": [
+                "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
+                "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:ListTagsForResource",
+            ],
+            "Resource": repositories,
+        }),
+    ]
 }
 
 /// The name that a tenant sees in its `CloudTrail`: who works, and the request's id.
@@ -106,9 +123,14 @@ impl SessionName {
         Self(format!("scan-{request}"))
     }
 
-    /// Names a session of the verifier.
+    /// Names a session in which the verifier proves a role.
     pub fn verify(request: &RequestId) -> Self {
         Self(format!("verify-{request}"))
+    }
+
+    /// Names the session in which the verifier reads the secret of a stack.
+    pub fn verify_credentials(request: &RequestId) -> Self {
+        Self(format!("verify-credentials-{request}"))
     }
 
     /// Returns the name as text: at most 64 characters, as STS demands.
@@ -170,8 +192,8 @@ impl<T: AssumeRole + ?Sized> AssumeRole for Arc<T> {
 pub trait ProbeRole: Send + Sync {
     /// Tries to assume `role` by way of the connector role, with this ExternalId or with none.
     ///
-    /// Every session has the purpose's session policy, so that even a role with administrator rights opens no more
-    /// than the registry.
+    /// Every session has the session policy of [`Purpose::Proof`], so that even a role with administrator rights opens
+    /// no more than the registry and itself.
     async fn probe_role(
         &self,
         role: &RoleArn,
@@ -249,7 +271,7 @@ impl<A: AssumeRole> AssumeRole for CachedSessions<A> {
         purpose: Purpose,
         name: &SessionName,
     ) -> Result<Session, AssumeError> {
-        let key = (role.clone(), purpose);
+        let key = (role.clone(), purpose.clone());
         let fresh_until = self.clock.now() + Self::MARGIN;
         let known = self
             .sessions()
@@ -353,13 +375,25 @@ mod tests {
 
     #[test]
     fn session_policies_fit_and_read_only() {
-        let policy = Purpose::Registry.session_policy(
-            &"111122223333".parse().unwrap(),
-            &"ap-southeast-2".parse().unwrap(),
+        let region = "ap-southeast-2".parse().unwrap();
+        let longest = format!(
+            "arn:aws:iam::111122223333:role/{}/{}",
+            "p".repeat(500),
+            "n".repeat(64)
         );
-        assert!(policy.len() <= 2048, "{}", policy.len());
-        for word in ["Put", "Delete", "Upload", "Set", "Tag\"", "ecr:*"] {
-            assert!(!policy.contains(word), "{word}");
+        let secret = format!(
+            "arn:aws:secretsmanager:{region}:111122223333:secret:{}",
+            "s".repeat(519)
+        );
+        let secret: SecretArn = secret.parse().unwrap();
+        for purpose in [Purpose::Registry, Purpose::Proof, Purpose::Credentials(secret)] {
+            let policy = purpose.session_policy(&longest.parse().unwrap(), &region);
+            assert!(policy.len() <= 2048, "{purpose:?}: {}", policy.len());
+            for word in [
+                "Put", "Delete", "Upload", "Set", "Tag\"", ":*\"", "Create", "Update",
+            ] {
+                assert!(!policy.contains(word), "{purpose:?}: {word}");
+            }
         }
     }
 

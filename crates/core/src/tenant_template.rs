@@ -5,6 +5,9 @@ use crate::arn::RoleArn;
 /// The template as it is kept; the connector role's ARN is the one thing that differs between deployments.
 const TEMPLATE: &str = include_str!("../templates/ecr-integration.yaml");
 
+/// The oldest version of the template that will do: stacks of older ones are to be updated.
+pub const OLDEST_SERVED: u32 = 1;
+
 const CONNECTOR_ROLE: &str = "__CONNECTOR_ROLE_ARN__";
 
 /// Writes the template for a deployment.

@@ -48,6 +48,10 @@ pub enum Check {
     RefusesNone,
     /// The role does not open with another ExternalId.
     RefusesOthers,
+    /// The role's own trust policy names us alone, with the one ExternalId.
+    TrustPolicy,
+    /// The credentials that the stack made are known.
+    Credentials,
     /// The role may sign in to the registry.
     EcrGetAuthorizationToken,
     /// The role may list repositories.
@@ -64,6 +68,8 @@ pub enum Check {
     EcrBatchCheckLayerAvailability,
     /// Events come over the path that pushes take.
     EventPath,
+    /// The stack has a version of the template that will do.
+    TemplateVersion,
 }
 
 /// What a probe found.
@@ -132,6 +138,10 @@ impl Verdict {
                     conclusion = Conclusion::Unknown;
                 }
             }
+        }
+        // What probes do not find may stand in the policy; a role that may not read it is judged by the probes alone.
+        if matches!(self.outcome(Check::TrustPolicy), Some(Outcome::Failed(_))) {
+            return Conclusion::Refused;
         }
         conclusion
     }
@@ -211,6 +221,20 @@ mod tests {
                 "{changed:?} was not made"
             );
         }
+    }
+
+    #[test]
+    fn a_trust_policy_that_is_too_wide_refuses_a_role_and_one_that_cannot_be_read_does_not() {
+        let with = |outcome: Outcome| {
+            let mut verdict = verdict(|_| Some(Outcome::Passed));
+            let check = Check::TrustPolicy;
+            verdict.probes.push(Probe { check, outcome });
+            (verdict.conclusion(), verdict.is_green())
+        };
+        let problem = || Problem::new("x", "x", "x");
+        assert_eq!(with(Outcome::Passed), (Conclusion::Trusted, true));
+        assert_eq!(with(Outcome::Failed(problem())), (Conclusion::Refused, false));
+        assert_eq!(with(Outcome::Unknown(problem())), (Conclusion::Trusted, false));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Our queues take messages from our own functions only (their policies say so), so a message's tenant is trusted; it
 //! still opens nothing but that tenant's scope.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portwarden_oci::{Digest, RepositoryName};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     arn::RoleArn,
+    event::Claim,
     id::{AccountId, EventId, IntegrationId, Region, RequestId, TenantId},
     scope::TenantScope,
     trace::TraceId,
@@ -67,15 +70,21 @@ pub struct VerifyRequest {
     pub integration: IntegrationId,
     /// The region.
     pub region: Region,
-    /// A role to test in the place of the one that is stored.
+    /// A role that the tenant names, to be tested in the place of the one that is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleArn>,
+    /// What a message of a stack claims, whose role is tested if the tenant names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
     /// Why.
     pub reason: VerifyReason,
     /// The one id of this work in logs and session names.
     pub request: RequestId,
     /// What this work belongs to.
     pub trace: TraceId,
+    /// How often the same was tried before without finding everything out.
+    #[serde(default)]
+    pub attempt: u32,
 }
 
 /// Why a connection is tested.
@@ -84,8 +93,10 @@ pub struct VerifyRequest {
 pub enum VerifyReason {
     /// A person saved it, or asked.
     Asked,
-    /// The tenant's stack said something.
+    /// The tenant's stack said something, with credentials that are right.
     Stack,
+    /// A message without proof claims a role with the integration's `ExternalId`.
+    Claim,
     /// It is time.
     Schedule,
     /// A call was refused that should not have been.
@@ -109,6 +120,7 @@ impl VerifyReason {
         match self {
             Self::Asked => "asked",
             Self::Stack => "stack",
+            Self::Claim => "claim",
             Self::Schedule => "schedule",
             Self::AccessDenied => "access_denied",
         }
@@ -143,6 +155,18 @@ pub trait QueueVerify: Send + Sync {
     async fn queue_verify(&self, request: &VerifyRequest) -> Result<(), QueueError>;
 }
 
+/// Queues work for the verifier that is to be done later.
+#[async_trait]
+pub trait QueueVerifyLater: Send + Sync {
+    /// Queues one request that is delivered after `delay`, of at most [`LONGEST_DELAY`].
+    async fn queue_verify_later(&self, request: &VerifyRequest, delay: Duration) -> Result<(), QueueError>;
+}
+
+/// How long a queue keeps a message back at most.
+///
+/// Source: SQS developer guide, "Amazon SQS message timers".
+pub const LONGEST_DELAY: Duration = Duration::from_mins(15);
+
 /// Why a message is not in the queue, as far as we know.
 #[derive(Debug, thiserror::Error)]
 #[error("the queue is unavailable")]
@@ -153,6 +177,7 @@ pub struct QueueError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 pub struct MemoryQueues {
     scans: std::sync::Mutex<Vec<ScanRequest>>,
     verifications: std::sync::Mutex<Vec<VerifyRequest>>,
+    later: std::sync::Mutex<Vec<(VerifyRequest, Duration)>>,
 }
 
 impl MemoryQueues {
@@ -174,6 +199,27 @@ impl MemoryQueues {
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         )
+    }
+
+    /// Takes all requests that are to be delivered later, with their delays.
+    pub fn take_later(&self) -> Vec<(VerifyRequest, Duration)> {
+        std::mem::take(
+            &mut self
+                .later
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+#[async_trait]
+impl QueueVerifyLater for MemoryQueues {
+    async fn queue_verify_later(&self, request: &VerifyRequest, delay: Duration) -> Result<(), QueueError> {
+        self.later
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push((request.clone(), delay));
+        Ok(())
     }
 }
 

@@ -414,7 +414,7 @@ impl LocalCloud {
             .create(operator, &plan.name, now, &OsRandomness)
             .await
             .map_err(|error| LocalError::call("make a tenant", error))?;
-        let region = NewRegion {
+        let region = NewRegion::Classic {
             region: plan.region.clone(),
             username: Username::parse(USERNAME)
                 .map_err(|error| LocalError::call("choose a user name", error))?,
@@ -453,9 +453,11 @@ impl LocalCloud {
                 integration: integration.clone(),
                 region: plan.region.clone(),
                 role: None,
+                claim: None,
                 reason: VerifyReason::Asked,
                 request: RequestId::generate(&OsRandomness),
                 trace: TraceId::generate(SystemClock.now(), &OsRandomness),
+                attempt: 0,
             })
             .await
             .map_err(|error| LocalError::call("ask for a verification", error))?;

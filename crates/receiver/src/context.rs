@@ -23,6 +23,7 @@ pub use crate::{operator::OperatorSettings, report::CountEvents};
 /// Everything that the handler uses: the world outside, and what a process remembers of it.
 pub struct Context {
     pub(crate) integrations: Integrations,
+    pub(crate) directory: Directory,
     pub(crate) events: EventLog,
     pub(crate) scans: Arc<dyn QueueScan>,
     pub(crate) verifications: Arc<dyn QueueVerify>,
@@ -132,6 +133,7 @@ impl Context {
         } = outside;
         Self {
             integrations: Integrations::new(store.clone()),
+            directory: Directory::new(store.clone()),
             events: EventLog::new(store.clone()),
             scans,
             verifications,

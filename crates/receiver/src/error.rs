@@ -75,6 +75,8 @@ pub enum Reason {
     Credentials,
     /// The credentials are right, and the role of their region is not proven.
     Unproven,
+    /// The sender is not accepted, and what it claims is being looked at.
+    Claimed,
 }
 
 impl Reason {
@@ -83,6 +85,7 @@ impl Reason {
         match self {
             Self::Credentials => "credentials",
             Self::Unproven => "unproven",
+            Self::Claimed => "claimed",
         }
     }
 }

@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use crate::{
     answer::Answer,
+    claim,
     context::Context,
-    error::Refusal,
+    error::{Reason, Refusal},
     report::{Accepted, Seen, SeenEvent},
     request::{HttpRequest, Invocation},
     sender::{Sender, Standing, VerifiedEvent},
@@ -29,7 +30,10 @@ pub const TIME_LIMIT: Duration = Duration::from_millis(3500);
 const ACCEPTS_FOR: SignedDuration = SignedDuration::from_secs(60);
 
 /// How old an endpoint may be to refuse an event by it: what was made, proven or rotated just now must work soon.
-const REFUSES_FOR: SignedDuration = SignedDuration::from_secs(5);
+pub(crate) const REFUSES_FOR: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long the update of a stack may take until its new credentials come.
+const RENEWAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// Receives one event, over HTTP or from the rule for the operator's own registries.
 ///
@@ -85,7 +89,17 @@ async fn receive_http(
 ) -> Result<Accepted, Refusal> {
     let integration = seen.integration.insert(request.integration()?);
     request.check_content()?;
-    let sender = authenticate(context, integration, request.credentials().as_ref()).await?;
+    let sender = match authenticate(context, integration, request.credentials().as_ref()).await {
+        Err(Refusal::NotAccepted(reason)) => {
+            let is_noticed = claim::notice(context, integration, request.body(), seen.trace).await?;
+            return Err(Refusal::NotAccepted(if is_noticed {
+                Reason::Claimed
+            } else {
+                reason
+            }));
+        }
+        admitted => admitted?,
+    };
     let tenant = seen.tenant.insert(sender.scope.tenant().clone());
     let room = context.budgets.take(tenant, context.clock.now());
     room.map_err(|retry_after| Refusal::OverBudget { retry_after })?;
@@ -100,7 +114,7 @@ async fn authenticate(
     let admit = async |age| {
         let now = context.clock.now();
         let endpoint = context.endpoints.find(integration, age, now).await?;
-        Sender::admit(&context.checker, endpoint.as_deref(), presented)
+        Sender::admit(&context.checker, endpoint.as_deref(), presented, now)
     };
     match admit(ACCEPTS_FOR).await {
         Err(Refusal::NotAccepted(_)) => admit(REFUSES_FOR).await,
@@ -126,6 +140,7 @@ async fn accept(
     });
     let event = sender.verify(event)?;
     let now = context.clock.now();
+    note_renewal(context, sender, &event.event, now).await?;
     if event.region == Standing::New {
         let region = &event.event.region;
         let integrations = &context.integrations;
@@ -142,6 +157,35 @@ async fn accept(
         }
     }
     Ok(accepted)
+}
+
+/// Notes that a stack has begun to use new credentials, or is about to make some.
+async fn note_renewal(
+    context: &Context,
+    sender: &Sender,
+    event: &UnverifiedEvent,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Sender {
+        scope, integration, ..
+    } = sender;
+    let integrations = &context.integrations;
+    if let Some(region) = &sender.first_use {
+        integrations
+            .note_first_use(scope, integration, region, now)
+            .await?;
+        context.endpoints.forget(integration);
+    }
+    // The stack's next message may come with credentials that it makes now.
+    if matches!(&event.kind, EventKind::StackStatus { status, claim: Some(_) } if status == "UPDATE_IN_PROGRESS")
+    {
+        let until = now + RENEWAL;
+        integrations
+            .expect_credentials(scope, integration, &event.region, until)
+            .await?;
+        context.endpoints.forget(integration);
+    }
+    Ok(())
 }
 
 /// Stores an event in one conditional write; one that came before goes on under its first trace.
@@ -200,17 +244,21 @@ async fn queue(
         };
         context.scans.queue_scan(&request).await?;
     } else if let Some(claim) = event.kind.claim()
-        // A heartbeat says that all is as it was, which is news only where nothing is proven.
-        && (matches!(event.kind, EventKind::StackStatus { .. }) || *region != Standing::Proven)
+        // A heartbeat that says what was proven says that all is as it was.
+        && (matches!(event.kind, EventKind::StackStatus { .. })
+            || *region != Standing::Proven
+            || sender.claims.get(&event.region) != Some(claim))
     {
         let request = VerifyRequest {
             tenant,
             integration,
             region: event.region.clone(),
-            role: Some(claim.role.clone()),
+            role: None,
+            claim: Some(claim.clone()),
             reason: VerifyReason::Stack,
             request: RequestId::generate(&*context.randomness),
             trace,
+            attempt: 0,
         };
         context.verifications.queue_verify(&request).await?;
     }

@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod budget;
+mod claim;
 pub mod context;
 mod endpoint_cache;
 pub mod error;

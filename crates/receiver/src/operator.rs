@@ -57,6 +57,8 @@ impl Operator {
             account: role.account().clone(),
             external_id: external_id.clone(),
             regions: BTreeMap::from([(region.clone(), true)]),
+            claims: BTreeMap::new(),
+            first_use: None,
             max_regions: 1,
         })
     }
@@ -86,9 +88,11 @@ impl Operator {
                 integration: id,
                 region: region.clone(),
                 role: None,
+                claim: None,
                 reason: VerifyReason::Stack,
                 request: RequestId::generate(randomness),
                 trace,
+                attempt: 0,
             };
             context.verifications.queue_verify(&request).await?;
         }

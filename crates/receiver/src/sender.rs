@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use portwarden_core::{
-    endpoint::{BasicCredentials, CredentialChecker, Endpoint},
-    event::{SOURCES, UnverifiedEvent},
+    endpoint::{BasicCredentials, CredentialChecker, Endpoint, EndpointRegion},
+    event::{Claim, SOURCES, UnverifiedEvent},
     id::{AccountId, ExternalId, IntegrationId, Region},
     scope::TenantScope,
 };
@@ -23,6 +24,10 @@ pub(crate) struct Sender {
     pub(crate) external_id: ExternalId,
     /// The known regions, and whether each is proven.
     pub(crate) regions: BTreeMap<Region, bool>,
+    /// What the stacks of the regions said when their roles were last found to be trusted.
+    pub(crate) claims: BTreeMap<Region, Claim>,
+    /// The region whose credentials came for the first time, in the place of others.
+    pub(crate) first_use: Option<Region>,
     /// How many regions there may be; one that is not known is added only below it.
     pub(crate) max_regions: usize,
 }
@@ -55,9 +60,10 @@ impl Sender {
         checker: &CredentialChecker,
         endpoint: Option<&Endpoint>,
         presented: Option<&BasicCredentials>,
+        now: Timestamp,
     ) -> Result<Self, Refusal> {
         let (endpoint, authenticated) = endpoint
-            .zip(checker.check(endpoint, presented))
+            .zip(checker.check(endpoint, presented, now))
             .ok_or(Refusal::NotAccepted(Reason::Credentials))?;
         if endpoint.removed {
             return Err(Refusal::Removed);
@@ -69,7 +75,14 @@ impl Sender {
             .filter(|_| is_proven(&authenticated.region))
             .ok_or(Refusal::NotAccepted(Reason::Unproven))?;
         let regions = endpoint.regions.iter();
+        let claim = |region: &EndpointRegion| region.claim.clone();
         Ok(Self {
+            first_use: authenticated.is_first_use.then(|| authenticated.region.clone()),
+            claims: endpoint
+                .regions
+                .iter()
+                .filter_map(|(name, region)| Some((name.clone(), claim(region)?)))
+                .collect(),
             scope: authenticated.scope,
             integration: authenticated.integration,
             account: account.clone(),

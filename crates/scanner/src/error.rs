@@ -63,6 +63,7 @@ impl Failure {
             Self::Assume(AssumeError::Throttled) => "sts_throttled",
             Self::Assume(AssumeError::Unreachable(_)) => "sts_unavailable",
             Self::Ecr(EcrError::Denied { .. }) => "ecr_denied",
+            Self::Ecr(EcrError::KeyClosed(_)) => "kms_key_closed",
             Self::Ecr(EcrError::Expired) => "session_expired",
             Self::Ecr(EcrError::Throttled) => "ecr_throttled",
             Self::Ecr(EcrError::Unreachable(_)) => "ecr_unavailable",

@@ -201,9 +201,11 @@ impl Work<'_> {
                 integration: place.integration.clone(),
                 region: place.registry.region.clone(),
                 role: None,
+                claim: None,
                 reason: VerifyReason::AccessDenied,
                 request: self.request.request.clone(),
                 trace: self.request.trace,
+                attempt: 0,
             };
             self.context.outside.verifications.queue_verify(&request).await?;
         }

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use portwarden_aws::{
-    Aws, AwsSettings, Connector, DynamoStore, Ecr, EventBus, RoleProber, Settings, SettingsError, SystemClock,
+    Aws, AwsSettings, Connector, DynamoStore, Ecr, EventBus, Iam, RoleProber, SecretsManager, Settings,
+    SettingsError, SystemClock, TenantSessions, VerifyQueue,
 };
 use portwarden_core::{
     announce::Announce,
@@ -12,8 +13,10 @@ use portwarden_core::{
     ecr::ProbeEcr,
     integration::{Directory, Integrations},
     random::{OsRandomness, Randomness},
-    session::ProbeRole,
+    session::{AssumeRole, ProbeRole},
     store::Store,
+    tenant_account::{ReadSecret, ReadTrustPolicy},
+    work::QueueVerifyLater,
 };
 
 use crate::probe::PATIENCE;
@@ -26,6 +29,14 @@ pub struct Context {
     pub directory: Directory,
     /// Tries to assume roles; no other function has this.
     pub roles: Arc<dyn ProbeRole>,
+    /// Reads what a role's own trust policy says.
+    pub policies: Arc<dyn ReadTrustPolicy>,
+    /// Opens proven roles, to read the secrets of their stacks.
+    pub sessions: Arc<dyn AssumeRole>,
+    /// Reads the secrets of stacks.
+    pub secrets: Arc<dyn ReadSecret>,
+    /// Our own queue, for what could not be found out.
+    pub again: Arc<dyn QueueVerifyLater>,
     /// Tries what a session may do.
     pub ecr: Arc<dyn ProbeEcr>,
     /// Tells when a connection changed.
@@ -46,6 +57,7 @@ pub struct VerifierSettings {
     aws: AwsSettings,
     table: String,
     bus: String,
+    queue: String,
     connector: RoleArn,
     canary: RoleArn,
 }
@@ -56,6 +68,7 @@ impl VerifierSettings {
         let aws = AwsSettings::read(&mut settings);
         let table = settings.required("TABLE_NAME");
         let bus = settings.required("EVENT_BUS_NAME");
+        let queue = settings.required("VERIFY_QUEUE_URL");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
         let canary = settings.required("CANARY_ROLE_ARN");
         settings.finish(|| {
@@ -63,6 +76,7 @@ impl VerifierSettings {
                 aws: aws?,
                 table: table?,
                 bus: bus?,
+                queue: queue?,
                 connector: connector?,
                 canary: canary?,
             })
@@ -80,7 +94,11 @@ impl Context {
         Self {
             integrations: Integrations::new(store.clone()),
             directory: Directory::new(store),
-            roles: Arc::new(RoleProber::new(connector, settings.canary)),
+            roles: Arc::new(RoleProber::new(connector.clone(), settings.canary)),
+            policies: Arc::new(Iam::new(&aws)),
+            sessions: Arc::new(TenantSessions::new(connector)),
+            secrets: Arc::new(SecretsManager::new(&aws)),
+            again: Arc::new(VerifyQueue::new(&aws, settings.queue)),
             ecr: Arc::new(Ecr::new(&aws)),
             bus: Arc::new(EventBus::new(&aws, settings.bus)),
             clock,

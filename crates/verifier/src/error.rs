@@ -1,6 +1,6 @@
 //! Why a request could not be worked on; each is worth another attempt, so the message goes back to the queue.
 
-use portwarden_core::{announce::AnnounceError, store::StoreError};
+use portwarden_core::{announce::AnnounceError, store::StoreError, work::QueueError};
 
 /// Why a connection could not be tested, or its verdict not stored.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum VerifyError {
     /// The verdict is stored, and the bus did not take the event about it.
     #[error(transparent)]
     Announce(#[from] AnnounceError),
+    /// The verdict is stored, and the queue did not take the next attempt.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The integration was removed while it was tested.
     #[error("the integration was removed while it was tested")]
     Removed,
@@ -22,6 +25,7 @@ impl VerifyError {
         match self {
             Self::Store(_) => "store_unavailable",
             Self::Announce(_) => "bus_unavailable",
+            Self::Queue(_) => "queue_unavailable",
             Self::Removed => "integration_removed",
         }
     }

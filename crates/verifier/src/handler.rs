@@ -1,19 +1,23 @@
 //! From a request to a verdict that is stored.
 
+use std::time::Duration;
+
 use portwarden_core::{
     announce::{Announcement, ConnectionChanged},
+    event::Claim,
     id::TenantId,
-    integration::{Connection, RecordVerdictError, RecordedVerdict},
-    scope::TenantScope,
-    verdict::{Check, Outcome, Verdict},
-    work::VerifyRequest,
+    integration::{Connection, RecordVerdictError, RecordedVerdict, RegionConnection},
+    tenant_template,
+    verdict::{Check, Conclusion, Outcome, Verdict},
+    work::{LONGEST_DELAY, VerifyReason, VerifyRequest},
 };
 
 use crate::{
     context::Context,
+    credentials,
     error::VerifyError,
-    probe::{Prober, Target},
-    problem::{self, Subject},
+    probe::{OF_REGISTRY, ProbeList, Prober, Probes, Proof, Target},
+    problem::Cause,
 };
 
 /// What became of a request.
@@ -49,13 +53,31 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
             reason: "other_region",
         });
     };
-    let Some(role) = request.role.as_ref().or(region.trust.role()) else {
+    let claimed = request.claim.as_ref().or(region.claim.as_ref());
+    let claimed_role = claimed.map(|claim| &claim.role);
+    let stored_role = region.trust.role();
+    let role = match &request.claim {
+        Some(claim) => request.role.as_ref().or(Some(&claim.role)),
+        None => request.role.as_ref().or(stored_role),
+    };
+    let Some(role) = role else {
         return Ok(Verified::Dropped { reason: "no_role" });
     };
-    context
-        .integrations
-        .claim_role(&scope, &request.integration, &request.region, role)
-        .await?;
+    // Another role's stack says nothing about this one.
+    let claim = claimed.filter(|_| claimed_role == Some(role));
+    if request.role.is_some() {
+        context
+            .integrations
+            .claim_role(&scope, &request.integration, &request.region, role)
+            .await?;
+    }
+    let test = Test {
+        context,
+        request,
+        connection: &connection,
+        region,
+        claim,
+    };
     let owner = context.directory.role_owner(role, &request.integration).await?;
     let target = Target {
         role,
@@ -63,23 +85,14 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         region: &request.region,
         account: connection.integration.account.as_ref(),
         owner,
-        event_path_proven: connection.heartbeats.contains_key(&request.region),
         is_operators: request.tenant == TenantId::operator(),
         connector: &context.connector,
+        claim,
+        is_new: request.reason == VerifyReason::Claim && test.last().is_none(),
+        list: test.list(),
+        last: test.last(),
     };
-    let prober = Prober {
-        roles: &*context.roles,
-        ecr: &*context.ecr,
-        clock: &*context.clock,
-        randomness: &*context.randomness,
-        patience: if region.trust.is_proven() {
-            &[]
-        } else {
-            &context.patience
-        },
-    };
-    let verdict = prober.test(&target, &request.request).await;
-    let (verdict, recorded) = record(context, &scope, &connection, &target, request, verdict).await?;
+    let (verdict, recorded) = test.run(&target).await?;
     if recorded.before.is_proven() != recorded.now.is_proven() {
         let changed = ConnectionChanged {
             tenant: request.tenant.clone(),
@@ -97,53 +110,238 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
             .announce(&Announcement::ConnectionChanged(changed))
             .await?;
     }
+    test.try_again_later(&verdict).await?;
     Ok(Verified::Tested { verdict, recorded })
 }
 
-/// Stores the verdict; where somebody else was faster, the verdict says so.
-async fn record(
-    context: &Context,
-    scope: &TenantScope,
-    connection: &Connection,
-    target: &Target<'_>,
-    request: &VerifyRequest,
-    mut verdict: Verdict,
-) -> Result<(Verdict, RecordedVerdict), VerifyError> {
-    let subject = Subject {
-        role: target.role,
-        external_id: target.external_id,
-        region: target.region,
-        connector: target.connector,
-    };
-    // Each refusal below makes the verdict one that binds nothing, so the second attempt cannot meet it again.
-    loop {
-        let recorded = context
-            .integrations
-            .record_verdict(
-                scope,
-                &connection.integration.id,
-                &request.region,
-                target.role,
-                &verdict,
-            )
-            .await;
-        let (check, problem) = match recorded {
-            Ok(recorded) => return Ok((verdict, recorded)),
-            Err(RecordVerdictError::RoleTaken) => (Check::RoleFree, problem::taken()),
-            Err(RecordVerdictError::OtherAccount) => {
-                let current = context
-                    .integrations
-                    .find(scope, &connection.integration.id)
-                    .await?;
-                let account = current.and_then(|current| current.integration.account);
-                let account = account.unwrap_or_else(|| target.role.account().clone());
-                (Check::SameAccount, subject.other_account(&account))
-            }
-            Err(RecordVerdictError::Missing) => return Err(VerifyError::Removed),
-            Err(RecordVerdictError::Store(error)) => return Err(error.into()),
+/// How long to wait before what could not be found out is tried again; after the last one, the daily test does.
+const AGAIN: [Duration; 4] = [
+    Duration::from_mins(1),
+    Duration::from_mins(2),
+    Duration::from_mins(5),
+    LONGEST_DELAY,
+];
+
+/// One test of one region.
+struct Test<'a> {
+    context: &'a Context,
+    request: &'a VerifyRequest,
+    connection: &'a Connection,
+    region: &'a RegionConnection,
+    /// What the stack of the tested role says.
+    claim: Option<&'a Claim>,
+}
+
+impl Test<'_> {
+    /// Returns what the last test of the same role found.
+    fn last(&self) -> Option<&Verdict> {
+        let tested = self.request.role.as_ref().or(self.claim.map(|claim| &claim.role));
+        let is_same = tested.is_none_or(|tested| self.region.trust.role() == Some(tested));
+        self.region.verdict.as_ref().filter(|_| is_same)
+    }
+
+    fn list(&self) -> ProbeList {
+        let has_proven_neighbour = || {
+            let mut others = self.connection.regions.values();
+            others.any(|other| other.region != self.region.region && other.trust.is_proven())
         };
-        for probe in verdict.probes.iter_mut().filter(|probe| probe.check == check) {
-            probe.outcome = Outcome::Failed(problem.clone());
+        match self.request.reason {
+            VerifyReason::Schedule => ProbeList::Short,
+            VerifyReason::Claim | VerifyReason::Stack if has_proven_neighbour() => ProbeList::Short,
+            _ => ProbeList::Whole,
         }
+    }
+
+    async fn run(&self, target: &Target<'_>) -> Result<(Verdict, RecordedVerdict), VerifyError> {
+        let context = self.context;
+        // A short list has few calls, and a role that was proven needs no patience.
+        let patience = match target.list {
+            _ if self.region.trust.is_proven() => &[],
+            ProbeList::Short => &context.patience[context.patience.len().saturating_sub(2)..],
+            ProbeList::Whole => &context.patience[..],
+        };
+        let prober = Prober {
+            roles: &*context.roles,
+            policies: &*context.policies,
+            ecr: &*context.ecr,
+            clock: &*context.clock,
+            randomness: &*context.randomness,
+            patience,
+        };
+        let Proof { mut probes, session } = prober.prove(target, &self.request.request).await;
+        let is_confirmed = target.account.is_some() || self.request.role.is_some();
+        match session.filter(|_| is_confirmed) {
+            Some(session) => {
+                let policy = prober.probe_trust_policy(target, &session).await;
+                let is_too_wide = matches!(policy, Outcome::Failed(_));
+                probes.add(Check::TrustPolicy, policy);
+                if is_too_wide {
+                    skip_reading(&mut probes, "the role is too wide");
+                } else {
+                    let credentials = self.read_credentials(target, &probes).await?;
+                    probes.add(Check::Credentials, credentials);
+                    prober.probe_registry(target, &session, &mut probes).await;
+                }
+            }
+            None if is_confirmed => skip_reading(&mut probes, "the role did not open, or is too wide"),
+            None => skip_reading(&mut probes, "the account is not confirmed yet"),
+        }
+        probes.add(Check::EventPath, self.event_path(target));
+        if let Some(outcome) = self.template_version(target) {
+            probes.add(Check::TemplateVersion, outcome);
+        }
+        self.record(target, self.verdict(probes)).await
+    }
+
+    fn verdict(&self, probes: Probes) -> Verdict {
+        Verdict {
+            at: self.context.clock.now(),
+            request: self.request.request.clone(),
+            probes: probes.0,
+        }
+    }
+
+    /// Reads the stack's credentials if they are not known, which needs a role that is proven already.
+    async fn read_credentials(&self, target: &Target<'_>, probes: &Probes) -> Result<Outcome, VerifyError> {
+        let wanted = self
+            .claim
+            .filter(|claim| credentials::are_wanted(self.region, claim, self.request.reason));
+        let Some(claim) = wanted else {
+            return Ok(
+                if self.region.credentials.is_empty() && self.request.tenant != TenantId::operator() {
+                    Outcome::Skipped {
+                        reason: "the stack has not said yet where they are".to_owned(),
+                    }
+                } else {
+                    Outcome::Passed
+                },
+            );
+        };
+        let so_far = self.verdict(Probes(probes.0.clone()));
+        let (so_far, _) = self.record(target, so_far).await?;
+        if so_far.conclusion() != Conclusion::Trusted {
+            return Ok(Outcome::Skipped {
+                reason: "the role is not trusted".to_owned(),
+            });
+        }
+        let scope = self.request.scope();
+        let proven = self
+            .context
+            .integrations
+            .find(&scope, &self.request.integration)
+            .await?;
+        let proven = proven.ok_or(VerifyError::Removed)?;
+        credentials::read(self.context, &proven, target, claim, self.request).await
+    }
+
+    fn event_path(&self, target: &Target<'_>) -> Outcome {
+        let region = &self.region.region;
+        let has_own_password = self.claim.is_some_and(|claim| claim.secret.is_none());
+        let is_claim = self.request.reason == VerifyReason::Claim;
+        if is_claim
+            && has_own_password
+            && self.region.trust.is_proven()
+            && !self.region.credentials.is_empty()
+        {
+            return Outcome::Failed(target.tell(&Cause::CredentialsWrong));
+        }
+        let now = self.context.clock.now();
+        match self.connection.heartbeats.get(region) {
+            None => Outcome::Unknown(target.tell(&Cause::EventPathUnproven)),
+            Some(last)
+                if self
+                    .connection
+                    .silent_from(region)
+                    .is_some_and(|from| from <= now) =>
+            {
+                Outcome::Failed(target.tell(&Cause::EventPathSilent { last: *last }))
+            }
+            Some(_) => Outcome::Passed,
+        }
+    }
+
+    fn template_version(&self, target: &Target<'_>) -> Option<Outcome> {
+        let claim = self.claim?;
+        let needs = tenant_template::OLDEST_SERVED;
+        // Versions are numbers; what is none is no version that we ever published.
+        let is_recent = claim.template_version.parse().is_ok_and(|has: u32| has >= needs);
+        Some(if is_recent {
+            Outcome::Passed
+        } else {
+            let has = claim.template_version.clone();
+            Outcome::Failed(target.tell(&Cause::TemplateOutdated { has, needs }))
+        })
+    }
+
+    /// Stores the verdict; where somebody else was faster, the verdict says so.
+    async fn record(
+        &self,
+        target: &Target<'_>,
+        mut verdict: Verdict,
+    ) -> Result<(Verdict, RecordedVerdict), VerifyError> {
+        let (scope, integrations) = (self.request.scope(), &self.context.integrations);
+        let (id, region) = (&self.request.integration, &self.request.region);
+        // Each refusal below makes the verdict one that binds nothing, so the second attempt cannot meet it again.
+        loop {
+            let recorded = match self.claim {
+                Some(claim) if self.request.role.is_none() => {
+                    integrations
+                        .record_claimed(&scope, id, region, claim, &verdict)
+                        .await
+                }
+                _ => {
+                    integrations
+                        .record_verdict(&scope, id, region, target.role, &verdict)
+                        .await
+                }
+            };
+            let (check, cause) = match recorded {
+                Ok(recorded) => return Ok((verdict, recorded)),
+                Err(RecordVerdictError::RoleTaken) => (Check::RoleFree, Cause::Taken),
+                Err(RecordVerdictError::OtherAccount) => {
+                    let current = integrations.find(&scope, id).await?;
+                    let account = current.and_then(|current| current.integration.account);
+                    let account = account.unwrap_or_else(|| target.role.account().clone());
+                    (Check::SameAccount, Cause::OtherAccount(account))
+                }
+                Err(RecordVerdictError::Missing) => return Err(VerifyError::Removed),
+                Err(RecordVerdictError::Store(error)) => return Err(error.into()),
+            };
+            for probe in verdict.probes.iter_mut().filter(|probe| probe.check == check) {
+                probe.outcome = Outcome::Failed(target.tell(&cause));
+            }
+        }
+    }
+
+    /// Has the connection tested again if something could not be found out that may be found out later.
+    ///
+    /// Not after a claim without proof, whose sender repeats it by itself and must not cost us more than that.
+    async fn try_again_later(&self, verdict: &Verdict) -> Result<(), VerifyError> {
+        let is_open = verdict.probes.iter().any(|probe| match &probe.outcome {
+            Outcome::Unknown(problem) => Cause::may_pass_by_itself(&problem.code),
+            _ => false,
+        });
+        let attempt = self.request.attempt;
+        let delay = usize::try_from(attempt)
+            .ok()
+            .and_then(|attempt| AGAIN.get(attempt));
+        if let Some(delay) = delay
+            && is_open
+            && self.request.reason != VerifyReason::Claim
+        {
+            let again = VerifyRequest {
+                attempt: attempt + 1,
+                ..self.request.clone()
+            };
+            self.context.again.queue_verify_later(&again, *delay).await?;
+        }
+        Ok(())
+    }
+}
+
+fn skip_reading(probes: &mut Probes, reason: &str) {
+    probes.skip(Check::Credentials, reason);
+    for check in OF_REGISTRY {
+        probes.skip(check, reason);
     }
 }

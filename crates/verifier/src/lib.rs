@@ -2,7 +2,9 @@
 
 pub mod batch;
 pub mod context;
+mod credentials;
 pub mod error;
 pub mod handler;
 pub mod probe;
 pub mod problem;
+pub mod trust_policy;

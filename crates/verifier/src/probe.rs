@@ -9,21 +9,27 @@ use portwarden_core::{
     arn::RoleArn,
     clock::Clock,
     ecr::{EcrError, ProbeEcr, RegistryId},
+    event::Claim,
     id::{AccountId, ExternalId, Region, RequestId},
     integration::RoleOwner,
-    problem::Problem,
     random::Randomness,
     session::{AssumeError, ProbeRole, Session, SessionName},
+    tenant_account::{ReadError, ReadTrustPolicy},
     verdict::{Check, Outcome, Probe, Verdict},
 };
 use portwarden_oci::{Digest, Manifest, RepositoryName};
 
-use crate::problem::{self, Subject};
+use crate::{
+    problem::{Cause, Service, Subject},
+    trust_policy::judge,
+};
 
 /// What the probes are made with.
 pub struct Prober<'a> {
     /// Tries to assume roles.
     pub roles: &'a dyn ProbeRole,
+    /// Reads what a role's own trust policy says.
+    pub policies: &'a dyn ReadTrustPolicy,
     /// Tries what a session may do.
     pub ecr: &'a dyn ProbeEcr,
     /// Waits for a new role to become assumable.
@@ -42,16 +48,38 @@ pub struct Target<'a> {
     pub external_id: &'a ExternalId,
     /// The region of the connection.
     pub region: &'a Region,
-    /// The account of the integration, if one is proven.
+    /// The account of the integration, if the tenant has named one.
     pub account: Option<&'a AccountId>,
     /// Who has the role.
     pub owner: RoleOwner,
-    /// Whether an event has come over the path that pushes take.
-    pub event_path_proven: bool,
     /// Whether this is the operator's own integration: the only one whose role lies in our account.
     pub is_operators: bool,
     /// Our connector role.
     pub connector: &'a RoleArn,
+    /// What the stack of the role says.
+    pub claim: Option<&'a Claim>,
+    /// Whether the stack says that it has made the role just now.
+    pub is_new: bool,
+    /// Which probes are made.
+    pub list: ProbeList,
+    /// What the last test of the role found.
+    pub last: Option<&'a Verdict>,
+}
+
+/// Which probes are made: all that are calls to AWS cost something, to us or to the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeList {
+    /// Everything, for the first region of an integration and whenever something may be wrong.
+    Whole,
+    /// What decides about trust, and what every pull needs: for further regions, and each day.
+    Short,
+}
+
+/// What decided about trust, and what the role may be asked further.
+pub struct Proof {
+    pub(crate) probes: Probes,
+    /// Opens the role, if it may be used further.
+    pub(crate) session: Option<Session>,
 }
 
 /// How long to wait between attempts on AWS: a new role becomes assumable after 10 to 60 seconds.
@@ -63,57 +91,39 @@ pub const PATIENCE: [Duration; 4] = [
 ];
 
 impl Prober<'_> {
-    /// Makes all probes that make sense and says what was found.
-    pub async fn test(&self, target: &Target<'_>, request: &RequestId) -> Verdict {
+    /// Finds out whether the role opens for us and refuses others; nothing is read in the account.
+    pub async fn prove(&self, target: &Target<'_>, request: &RequestId) -> Proof {
         let mut probes = Probes(Vec::new());
         let session = self.probe_trust(target, request, &mut probes).await;
-        match session {
-            Some(session) => self.probe_registry(target, &session, &mut probes).await,
-            None => OF_REGISTRY
-                .iter()
-                .for_each(|check| probes.skip(*check, "the role did not open")),
-        }
-        let event_path = if target.event_path_proven {
-            Outcome::Passed
-        } else {
-            Outcome::Unknown(target.subject().event_path_unproven())
-        };
-        probes.add(Check::EventPath, event_path);
-        Verdict {
-            at: self.clock.now(),
-            request: request.clone(),
-            probes: probes.0,
-        }
+        Proof { probes, session }
     }
 
-    /// Finds out whether the role opens for us and refuses others; returns a session if it may be used further.
     async fn probe_trust(
         &self,
         target: &Target<'_>,
         request: &RequestId,
         probes: &mut Probes,
     ) -> Option<Session> {
-        let subject = target.subject();
-        probes.check(
-            Check::RoleArn,
-            target.role.partition() == target.connector.partition(),
-            || subject.other_partition(),
-        );
+        let fail = |cause: &Cause| Outcome::Failed(target.tell(cause));
+        let check = |probes: &mut Probes, check, passed, cause: Cause| {
+            probes.add(check, if passed { Outcome::Passed } else { fail(&cause) });
+        };
+        let same_partition = target.role.partition() == target.connector.partition();
+        check(probes, Check::RoleArn, same_partition, Cause::OtherPartition);
         let is_ours = target.role.account() == target.connector.account();
-        probes.check(
+        check(
+            probes,
             Check::NotOurs,
             is_ours == target.is_operators,
-            problem::our_account,
+            Cause::OurAccount,
         );
-        match target.account {
-            Some(account) if account != target.role.account() => {
-                probes.add(
-                    Check::SameAccount,
-                    Outcome::Failed(subject.other_account(account)),
-                );
-            }
-            _ => probes.add(Check::SameAccount, Outcome::Passed),
-        }
+        let other_account = target.account.filter(|account| *account != target.role.account());
+        probes.add(
+            Check::SameAccount,
+            other_account.map_or(Outcome::Passed, |account| {
+                fail(&Cause::OtherAccount(account.clone()))
+            }),
+        );
         if probes.any_failed() {
             return None;
         }
@@ -122,17 +132,23 @@ impl Prober<'_> {
         let session = match self.open(target, &name).await {
             Ok(session) => session,
             Err(error) => {
-                probes.add(Check::OpensWithExternalId, subject.not_opened(error));
+                probes.add(Check::OpensWithExternalId, target.not_opened(&error));
                 return None;
             }
         };
         probes.add(Check::OpensWithExternalId, Outcome::Passed);
-        probes.check(Check::RoleFree, target.owner != RoleOwner::Other, problem::taken);
+        check(
+            probes,
+            Check::RoleFree,
+            target.owner != RoleOwner::Other,
+            Cause::Taken,
+        );
         let own_account = session.account == *target.role.account();
-        probes.check(
+        check(
+            probes,
             Check::SessionAccount,
             own_account,
-            problem::session_of_other_account,
+            Cause::SessionOfOtherAccount,
         );
 
         self.probe_refusals(target, &name, probes).await;
@@ -164,11 +180,10 @@ impl Prober<'_> {
 
     /// Finds out whether the role refuses what it must refuse, and whether it was really the role that refused.
     async fn probe_refusals(&self, target: &Target<'_>, name: &SessionName, probes: &mut Probes) {
-        let subject = target.subject();
         let canary = match self.roles.probe_canary(target.region, name).await {
             Ok(_) => Outcome::Passed,
-            Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(problem::canary_closed()),
-            Err(error) => subject.not_found_out(&error),
+            Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(target.tell(&Cause::CanaryClosed)),
+            Err(error) => target.not_found_out(&error),
         };
         let canary_opened = canary == Outcome::Passed;
         probes.add(Check::Canary, canary);
@@ -180,59 +195,106 @@ impl Prober<'_> {
         probes.add(
             Check::RefusesNone,
             match none {
-                Ok(_) => Outcome::Failed(subject.opens_without_external_id()),
+                Ok(_) => Outcome::Failed(target.tell(&Cause::OpensWithoutExternalId)),
                 Err(AssumeError::NotAllowed(_)) if canary_opened => Outcome::Passed,
-                Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(problem::canary_closed()),
-                Err(error) => subject.not_found_out(&error),
+                Err(AssumeError::NotAllowed(_)) => Outcome::Unknown(target.tell(&Cause::CanaryClosed)),
+                Err(error) => target.not_found_out(&error),
             },
         );
 
         let mut refused = Outcome::Passed;
-        for wrong in wrong_external_ids(target.external_id, self.randomness) {
+        for wrong in self.wrong_external_ids(target) {
             match self
                 .roles
                 .probe_role(target.role, Some(&wrong), target.region, name)
                 .await
             {
                 Ok(_) => {
-                    refused = Outcome::Failed(subject.opens_with_other_external_id());
+                    refused = Outcome::Failed(target.tell(&Cause::OpensWithOtherExternalId));
                     break;
                 }
                 Err(AssumeError::NotAllowed(_)) => {}
-                Err(error) => refused = subject.not_found_out(&error),
+                Err(error) => refused = target.not_found_out(&error),
             }
         }
         probes.add(Check::RefusesOthers, refused);
     }
 
-    /// Tries every action that a scan or an inventory needs.
-    async fn probe_registry(&self, target: &Target<'_>, session: &Session, probes: &mut Probes) {
-        let (ecr, subject) = (self.ecr, target.subject());
-        let registry = RegistryId {
+    /// Chooses the ids that must not open the role: all kinds, or one of them at random, so that each has its days.
+    fn wrong_external_ids(&self, target: &Target<'_>) -> Vec<String> {
+        let all = wrong_external_ids(target.external_id, self.randomness);
+        match target.list {
+            ProbeList::Whole => all.into(),
+            ProbeList::Short => {
+                let mut byte = [0];
+                self.randomness.fill(&mut byte);
+                let chosen = usize::from(byte[0]) % all.len();
+                all.into_iter().skip(chosen).take(1).collect()
+            }
+        }
+    }
+
+    /// Reads the role's own trust policy.
+    pub async fn probe_trust_policy(&self, target: &Target<'_>, session: &Session) -> Outcome {
+        let read = self
+            .policies
+            .read_trust_policy(session, target.role, target.region)
+            .await;
+        let judged = match read {
+            Ok(policy) => judge(&policy, target.connector, target.external_id),
+            Err(ReadError::Denied(_) | ReadError::Missing(_)) => {
+                return Outcome::Unknown(target.tell(&Cause::TrustPolicyDenied));
+            }
+            Err(ReadError::Throttled) => {
+                return Outcome::Unknown(target.tell(&Cause::Throttled(Service::Iam)));
+            }
+            Err(ReadError::Unreachable(_)) => {
+                return Outcome::Unknown(target.tell(&Cause::Unreachable(Service::Iam)));
+            }
+        };
+        match judged {
+            Ok(()) => Outcome::Passed,
+            Err(wide) => Outcome::Failed(target.tell(&Cause::TrustPolicy(wide))),
+        }
+    }
+
+    /// Tries the actions that a scan or an inventory needs: all of them, or those that every pull needs.
+    pub(crate) async fn probe_registry(&self, target: &Target<'_>, session: &Session, probes: &mut Probes) {
+        let ecr = self.ecr;
+        let registry = &RegistryId {
             account: target.role.account().clone(),
             region: target.region.clone(),
         };
-        let registry = &registry;
         let mut note = |check, result: Result<(), EcrError>| {
-            probes.add(
-                check,
-                match result {
-                    Ok(()) => Outcome::Passed,
-                    Err(EcrError::Denied { action, .. }) => Outcome::Failed(subject.action_denied(action)),
-                    Err(EcrError::Expired) => Outcome::Unknown(problem::session_expired()),
-                    Err(EcrError::Throttled | EcrError::Unreachable(_)) => {
-                        Outcome::Unknown(problem::busy("Amazon ECR"))
-                    }
-                },
-            );
+            let outcome = result.map_or_else(|error| target.ecr_outcome(&error), |()| Outcome::Passed);
+            probes.add(check, outcome);
         };
+        // A role may be limited to some repositories, so one of them is asked about.
+        let named = target.claim.and_then(|claim| claim.repositories.first().cloned());
+        if target.list == ProbeList::Short {
+            // IAM decides before ECR looks, so that names of nothing tell as much where there is nothing.
+            let repository = named.unwrap_or_else(nothing);
+            let (result, described) = split(ecr.describe_images(session, registry, &repository).await);
+            note(Check::EcrDescribeImages, result);
+            let image = described
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Digest::of(b"nothing"));
+            let manifest = ecr.batch_get_image(session, registry, &repository, &image).await;
+            note(Check::EcrBatchGetImage, manifest.map(drop));
+            for check in OF_REGISTRY {
+                probes.carry(check, target.last);
+            }
+            return;
+        }
         let login = ecr.get_authorization_token(session, registry).await;
         note(Check::EcrGetAuthorizationToken, login);
 
         let (result, repositories) = split(ecr.describe_repositories(session, registry).await);
         note(Check::EcrDescribeRepositories, result);
-        // IAM decides before ECR looks, so that names of nothing tell as much where there is nothing.
-        let repository = repositories.into_iter().next().unwrap_or_else(nothing);
+        let repository = named
+            .or_else(|| repositories.into_iter().next())
+            .unwrap_or_else(nothing);
 
         let (result, described) = split(ecr.describe_images(session, registry, &repository).await);
         note(Check::EcrDescribeImages, result);
@@ -262,7 +324,8 @@ impl Prober<'_> {
     }
 }
 
-const OF_REGISTRY: [Check; 7] = [
+/// What a scan or an inventory needs of the role.
+pub(crate) const OF_REGISTRY: [Check; 7] = [
     Check::EcrGetAuthorizationToken,
     Check::EcrDescribeRepositories,
     Check::EcrDescribeImages,
@@ -304,31 +367,32 @@ fn split<T: Default>(result: Result<T, EcrError>) -> (Result<(), EcrError>, T) {
     }
 }
 
-struct Probes(Vec<Probe>);
+/// The probes that were made, in their order.
+pub(crate) struct Probes(pub(crate) Vec<Probe>);
 
 impl Probes {
-    fn add(&mut self, check: Check, outcome: Outcome) {
+    pub(crate) fn add(&mut self, check: Check, outcome: Outcome) {
         self.0.push(Probe { check, outcome });
     }
 
-    fn check(&mut self, check: Check, passed: bool, problem: impl FnOnce() -> Problem) {
-        self.add(
-            check,
-            if passed {
-                Outcome::Passed
-            } else {
-                Outcome::Failed(problem())
-            },
-        );
-    }
-
-    fn skip(&mut self, check: Check, reason: &str) {
+    pub(crate) fn skip(&mut self, check: Check, reason: &str) {
         self.add(
             check,
             Outcome::Skipped {
                 reason: reason.to_owned(),
             },
         );
+    }
+
+    /// Takes over what an earlier test found, where this one did not try.
+    fn carry(&mut self, check: Check, last: Option<&Verdict>) {
+        if self.0.iter().any(|probe| probe.check == check) {
+            return;
+        }
+        match last.and_then(|last| last.outcome(check)) {
+            Some(outcome) => self.add(check, outcome.clone()),
+            None => self.skip(check, "it is tried in the first region of the account"),
+        }
     }
 
     fn any_failed(&self) -> bool {
@@ -339,32 +403,54 @@ impl Probes {
 }
 
 impl Target<'_> {
-    fn subject(&self) -> Subject<'_> {
-        Subject {
+    /// Says a cause in words about this target.
+    pub(crate) fn tell(&self, cause: &Cause) -> portwarden_core::problem::Problem {
+        cause.tell(&Subject {
             role: self.role,
             external_id: self.external_id,
             region: self.region,
             connector: self.connector,
+        })
+    }
+
+    fn not_opened(&self, error: &AssumeError) -> Outcome {
+        match error {
+            AssumeError::NotAllowed(_) if self.is_new => Outcome::Unknown(self.tell(&Cause::NotPropagated)),
+            AssumeError::NotAllowed(_) => Outcome::Failed(self.tell(&Cause::NotAssumable)),
+            AssumeError::RegionDisabled(_) => Outcome::Failed(self.tell(&Cause::RegionDisabled)),
+            other => self.not_found_out(other),
+        }
+    }
+
+    pub(crate) fn not_found_out(&self, error: &AssumeError) -> Outcome {
+        Outcome::Unknown(self.tell(&match error {
+            AssumeError::Connector(_) => Cause::ConnectorClosed,
+            AssumeError::RegionDisabled(_) => Cause::RegionDisabled,
+            AssumeError::Throttled => Cause::Throttled(Service::Sts),
+            AssumeError::NotAllowed(_) | AssumeError::Unreachable(_) => Cause::Unreachable(Service::Sts),
+        }))
+    }
+
+    fn ecr_outcome(&self, error: &EcrError) -> Outcome {
+        match error {
+            EcrError::Denied { action, source } => {
+                let cause = if is_of_organization(&source.to_string()) {
+                    Cause::ActionDeniedByOrganization(action)
+                } else {
+                    Cause::ActionDenied(action)
+                };
+                Outcome::Failed(self.tell(&cause))
+            }
+            EcrError::KeyClosed(_) => Outcome::Failed(self.tell(&Cause::KeyClosed)),
+            EcrError::Expired => Outcome::Unknown(self.tell(&Cause::SessionEnded)),
+            EcrError::Throttled => Outcome::Unknown(self.tell(&Cause::Throttled(Service::Ecr))),
+            EcrError::Unreachable(_) => Outcome::Unknown(self.tell(&Cause::Unreachable(Service::Ecr))),
         }
     }
 }
 
-impl Subject<'_> {
-    fn not_opened(&self, error: AssumeError) -> Outcome {
-        match error {
-            AssumeError::NotAllowed(_) => Outcome::Failed(self.not_assumable()),
-            AssumeError::RegionDisabled(_) => Outcome::Failed(self.region_disabled()),
-            other => self.not_found_out(&other),
-        }
-    }
-
-    fn not_found_out(&self, error: &AssumeError) -> Outcome {
-        Outcome::Unknown(match error {
-            AssumeError::Connector(_) => problem::connector_closed(),
-            AssumeError::RegionDisabled(_) => self.region_disabled(),
-            AssumeError::NotAllowed(_) | AssumeError::Throttled | AssumeError::Unreachable(_) => {
-                problem::busy("STS")
-            }
-        })
-    }
+/// Source: IAM user guide, "Troubleshoot access denied error messages": "with an explicit deny in a service control
+/// policy".
+fn is_of_organization(message: &str) -> bool {
+    message.contains("service control policy") || message.contains("resource control policy")
 }

@@ -155,7 +155,7 @@ impl Cloud {
             account: asked.role.account().clone(),
             region: asked.region.clone(),
             external_id: asked.external_id.map(str::to_owned),
-            purpose: asked.purpose,
+            purpose: asked.purpose.clone(),
             ends,
         };
         self.sessions.insert(access_key_id.clone(), opened);

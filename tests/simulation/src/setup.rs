@@ -100,7 +100,7 @@ fn connect(
     let username = |number: usize| if place.is_multiple_of(3) { 0 } else { number };
     let username = |number: usize| format!("events-{}", username(number));
     let new: Vec<NewRegion> = (0..roles.len())
-        .map(|number| NewRegion {
+        .map(|number| NewRegion::Classic {
             region: region(number),
             username: Username::parse(&username(number)).expect("a constant name is valid"),
             password: password.clone(),

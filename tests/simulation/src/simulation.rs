@@ -381,9 +381,11 @@ impl Run {
                         integration: party.integration.clone(),
                         region: site.region,
                         role: Some(site.role),
+                        claim: None,
                         reason: VerifyReason::Asked,
                         request: RequestId::generate(&self.people),
                         trace: TraceId::generate(now, &self.people),
+                        attempt: 0,
                     });
                 }
             }

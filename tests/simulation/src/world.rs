@@ -15,6 +15,7 @@ use portwarden_core::{
     object::{MemoryObjects, ObjectError},
     session::AssumeError,
     store::{MemoryStore, StoreError, WriteError},
+    tenant_account::ReadError,
     work::{QueueError, ScanRequest, VerifyRequest},
 };
 use portwarden_registry::{Outage as Unavailable, RegistryError};
@@ -306,6 +307,16 @@ impl Outage for AnnounceError {
 }
 
 impl Outage for AssumeError {
+    fn throttled() -> Self {
+        Self::Throttled
+    }
+
+    fn lost() -> Self {
+        Self::Unreachable("the answer was lost".into())
+    }
+}
+
+impl Outage for ReadError {
     fn throttled() -> Self {
         Self::Throttled
     }

@@ -134,13 +134,11 @@ fn trusted(roles: &Roles) -> TrustedRole {
         removed_at: None,
     };
     let connected = RegionConnection {
-        region: region(),
-        credentials: vec![],
         trust: Trust::Proven {
             role: roles.role.clone(),
             at: now,
         },
-        verdict: None,
+        ..RegionConnection::new(region())
     };
     let connection = Connection {
         integration,

@@ -41,9 +41,11 @@ async fn queues_carry_what_they_are_given() {
         integration: scan.integration.clone(),
         region: region(),
         role: None,
+        claim: None,
         reason: VerifyReason::Stack,
         request: RequestId::generate(&OsRandomness),
         trace: scan.trace,
+        attempt: 0,
     };
     let scans = ScanQueue::new(&cloud.aws, urls[0].clone());
     scans.queue_scan(&scan).await.unwrap();

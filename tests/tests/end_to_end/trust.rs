@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::world::{World, scope};
 
 async fn integration(world: &World, tenant: &Tenant) -> (IntegrationId, ExternalId) {
-    let region = NewRegion {
+    let region = NewRegion::Classic {
         region: tenant.account.region().clone(),
         username: Username::parse("events").unwrap(),
         password: Password::generate(&OsRandomness),

@@ -154,9 +154,11 @@ impl World {
             integration: integration.clone(),
             region: tenant.account.region().clone(),
             role: Some(role.clone()),
+            claim: None,
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
             trace: TraceId::generate(SystemClock.now(), &OsRandomness),
+            attempt: 0,
         };
         let operator = self.cloud.operator();
         let aws = Aws::over(operator.sdk_config(), None);

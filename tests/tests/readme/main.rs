@@ -1,4 +1,4 @@
-//! The README names the tests that hold each invariant; this holds the README.
+//! The README and `docs/attacks.md` name the tests that hold each line; this holds both to them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
@@ -14,10 +14,8 @@ fn root() -> PathBuf {
 }
 
 /// The names in code marks in the second column of the table of invariants, without those of crates and modules.
-fn named_tests(readme: &str) -> Vec<String> {
-    let section = readme.split("## What is always true").nth(1).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let rows = section
+fn named_tests(document: &str) -> Vec<String> {
+    let rows = document
         .lines()
         .filter(|line| line.starts_with("| ") && line.contains('`'));
     let columns = rows.map(|row| row.trim_end_matches('|').rsplit('|').next().unwrap());
@@ -41,16 +39,21 @@ fn rust_sources(directory: &Path, sources: &mut String) {
 }
 
 #[test]
-fn every_test_that_the_readme_names_is_there() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn every_test_that_a_document_names_is_there() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let readme = read("README.md");
+    let section = readme.split("## What is always true").nth(1).unwrap();
+    let invariants = named_tests(section.split("\n## ").next().unwrap());
+    let attacks = named_tests(&read("docs/attacks.md"));
+    assert!(attacks.len() > 15, "the table is read: {attacks:?}");
     let mut sources = String::new();
     rust_sources(&root().join("crates"), &mut sources);
     rust_sources(&root().join("tests/tests"), &mut sources);
     rust_sources(&root().join("tests/simulation/tests"), &mut sources);
-    let names = named_tests(&readme);
-    assert!(names.len() > 20, "the table is read: {names:?}");
-    let missing: Vec<_> = names
+    assert!(invariants.len() > 20, "the table is read: {invariants:?}");
+    let missing: Vec<_> = invariants
         .iter()
+        .chain(&attacks)
         .filter(|name| !sources.contains(&format!("fn {name}(")))
         .collect();
     assert_eq!(missing, [""; 0]);

@@ -6,7 +6,7 @@ use portwarden_core::{
     arn::RoleArn,
     clock::Clock as _,
     endpoint::{CredentialError, Password, Username},
-    id::{ExternalId, IntegrationId, Region, TenantId},
+    id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     integration::{Integrations, NewRegion},
     random::OsRandomness,
 };
@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::json;
 
-use super::write;
+use super::{confirm::refuse_ours, write};
 use crate::{
     failure::{Ending, Failure},
     scan::read_password,
@@ -35,11 +35,17 @@ pub(super) struct CreateArgs {
     /// A region whose registry is watched; may be given several times
     #[arg(long = "region", value_name = "REGION", required = true)]
     regions: Vec<Region>,
-    /// The user that the stack sends events as
-    #[arg(long, value_name = "USER", value_parser = Username::parse, default_value = "portwarden")]
+    /// The account, if it is known: then nothing is left to be confirmed
+    #[arg(long)]
+    account: Option<AccountId>,
+    /// Makes a password here, for stacks that shall not make one themselves
+    #[arg(long)]
+    classic: bool,
+    /// The user that a classic stack sends events as
+    #[arg(long, value_name = "USER", value_parser = Username::parse, default_value = "portwarden", requires = "classic")]
     username: Username,
     /// Reads the user's password from standard input; a generated one is better
-    #[arg(long)]
+    #[arg(long, requires = "classic")]
     password_stdin: bool,
 }
 
@@ -51,10 +57,12 @@ struct Created {
     regions: Vec<Region>,
     /// The stack's parameter `Url`.
     url: String,
-    /// The stack's parameter `Username`.
-    username: String,
-    /// The stack's parameter `Password`, if it was generated.
+    /// The stack's parameter `Username`, if the stack does not make its credentials itself.
+    username: Option<String>,
+    /// The stack's parameter `Password`, if it was generated here.
     password: Option<String>,
+    /// The account, if it was named.
+    account: Option<AccountId>,
     /// The stack's parameter `ExternalId`.
     external_id: ExternalId,
     /// The role that the tenant's role trusts.
@@ -67,13 +75,16 @@ struct Created {
 impl CreateArgs {
     /// Makes the integration and prints what the tenant needs.
     pub(super) async fn run(self, choice: &StackChoice, json: bool) -> Result<Ending, Failure> {
-        let password = if self.password_stdin {
-            Password::parse(&read_password()?).map_err(|error: CredentialError| {
+        let password = if !self.classic {
+            None
+        } else if self.password_stdin {
+            let password = Password::parse(&read_password()?).map_err(|error: CredentialError| {
                 let fix = "leave --password-stdin away, and a good one is made";
                 Failure::new("password_invalid", error.to_string(), fix)
-            })?
+            })?;
+            Some(password)
         } else {
-            Password::generate(&OsRandomness)
+            Some(Password::generate(&OsRandomness))
         };
         let mut regions = self.regions;
         regions.sort();
@@ -81,23 +92,40 @@ impl CreateArgs {
 
         let stack = choice.open().await?;
         let (_, scope) = tenant::find(&stack, &self.tenant).await?;
-        let new_region = |region: &Region| NewRegion {
-            region: region.clone(),
-            username: self.username.clone(),
-            password: password.clone(),
+        if let Some(account) = &self.account {
+            refuse_ours(&stack, account)?;
+        }
+        let new_region = |region: &Region| match &password {
+            Some(password) => NewRegion::Classic {
+                region: region.clone(),
+                username: self.username.clone(),
+                password: password.clone(),
+            },
+            None => NewRegion::Quick {
+                region: region.clone(),
+            },
         };
         let new_regions: Vec<NewRegion> = regions.iter().map(new_region).collect();
-        let integration = Integrations::new(stack.store.clone())
+        let integrations = Integrations::new(stack.store.clone());
+        let integration = integrations
             .create(&scope, &self.name, &new_regions, SystemClock.now(), &OsRandomness)
             .await?
             .integration;
+        if let Some(account) = &self.account {
+            integrations
+                .confirm_account(&scope, &integration.id, account)
+                .await?;
+        }
         let created = Created {
             tenant: self.tenant,
             url: format!("{}/{}", stack.events_url, integration.id),
             integration: integration.id,
             regions,
-            username: self.username.as_str().to_owned(),
-            password: (!self.password_stdin).then(|| password.secret().expose_secret().to_owned()),
+            username: password.as_ref().map(|_| self.username.as_str().to_owned()),
+            password: password
+                .filter(|_| !self.password_stdin)
+                .map(|password| password.secret().expose_secret().to_owned()),
+            account: self.account,
             external_id: integration.external_id,
             connector_role: stack.connector,
             options: choice.options(),
@@ -112,22 +140,24 @@ const OWN_PASSWORD: &str = "(the one that you gave)";
 impl fmt::Display for Created {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let password = self.password.as_deref().unwrap_or(OWN_PASSWORD);
-        let parameters = [
+        let mut parameters = vec![
             ("Url", self.url.as_str()),
-            ("Username", &self.username),
-            ("Password", password),
             ("ExternalId", self.external_id.as_str()),
         ];
+        if let Some(username) = &self.username {
+            parameters.extend([("Username", username.as_str()), ("Password", password)]);
+        }
         writeln!(
             f,
             "integration {} of tenant {} is made\n",
             self.integration, self.tenant
         )?;
-        writeln!(
-            f,
-            "Parameters of the tenant's stack; the password is shown only now:"
-        )?;
-        for (name, value) in parameters {
+        let once = match self.username {
+            Some(_) => "; the password is shown only now",
+            None => "; the password is made by the stack itself",
+        };
+        writeln!(f, "Parameters of the tenant's stack{once}:")?;
+        for (name, value) in &parameters {
             writeln!(f, "  {name:10}  {}", printable(value))?;
         }
         writeln!(f, "\nWith credentials of the account that is connected:")?;
@@ -150,6 +180,9 @@ impl fmt::Display for Created {
                 shell_word(&parameters)
             )?;
         }
+        if self.username.is_none() {
+            return self.write_quick_end(f);
+        }
         writeln!(f, "\nThen, with the stack's output AssumeRoleArn:")?;
         for region in &self.regions {
             writeln!(
@@ -159,6 +192,27 @@ impl fmt::Display for Created {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Created {
+    /// Says what is left to be done when the stack says everything else itself.
+    fn write_quick_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = format!("{} --tenant {}", self.integration, self.tenant);
+        match &self.account {
+            Some(account) => writeln!(
+                f,
+                "\nNothing else is to be done: stacks in account {account} are connected as they say that they are there.\n  \
+                 portwarden integration show {named}{}",
+                self.options
+            ),
+            None => writeln!(
+                f,
+                "\nThen, once the stack has said that it is there, confirm its account:\n  \
+                 portwarden integration confirm {named}{}",
+                self.options
+            ),
+        }
     }
 }
 
@@ -172,8 +226,9 @@ mod tests {
             integration: "i-11111111111111111111111111".parse().unwrap(),
             regions: vec!["eu-central-1".parse().unwrap(), "us-east-1".parse().unwrap()],
             url: "https://api.example/v1/events/i-11111111111111111111111111".to_owned(),
-            username: "portwarden".to_owned(),
+            username: Some("portwarden".to_owned()),
             password: password.map(str::to_owned),
+            account: None,
             external_id: "pw-22222222222222222222222222".parse().unwrap(),
             connector_role: "arn:aws:iam::111122223333:role/portwarden-connector"
                 .parse()
@@ -195,6 +250,30 @@ mod tests {
         ] {
             assert!(text.contains(needed), "{needed} is missing in:\n{text}");
         }
+    }
+
+    #[test]
+    fn quick_connect_needs_two_parameters_and_a_confirmation() {
+        let quick = |account: Option<&str>| {
+            Created {
+                username: None,
+                account: account.map(|account| account.parse().unwrap()),
+                ..created(None)
+            }
+            .to_string()
+        };
+        let text = quick(None);
+        assert!(
+            !text.contains("Password ") && !text.contains("Username"),
+            "{text}"
+        );
+        let confirm = "integration confirm i-11111111111111111111111111 --tenant t-00000000000000000000000000 --local\n";
+        assert!(text.ends_with(confirm), "{text}");
+        let named = quick(Some("111122223333"));
+        assert!(
+            !named.contains("confirm") && named.contains("account 111122223333"),
+            "{named}"
+        );
     }
 
     #[test]

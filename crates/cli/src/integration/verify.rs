@@ -65,9 +65,11 @@ impl VerifyArgs {
             integration: self.named.id.clone(),
             region: self.region.clone(),
             role: self.role_arn.clone(),
+            claim: None,
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
             trace: TraceId::generate(SystemClock.now(), &OsRandomness),
+            attempt: 0,
         };
         stack.verifications.queue_verify(&request).await?;
         let integrations = Integrations::new(stack.store);
@@ -178,7 +180,7 @@ mod tests {
     impl World {
         async fn new() -> Self {
             let scope = OperatorScope::of_this_process().tenant(TenantId::generate(&OsRandomness));
-            let region = NewRegion {
+            let region = NewRegion::Classic {
                 region: "eu-central-1".parse().unwrap(),
                 username: Username::parse("events").unwrap(),
                 password: Password::generate(&OsRandomness),
@@ -215,9 +217,11 @@ mod tests {
                 integration: self.connection.integration.id.clone(),
                 region: "eu-central-1".parse().unwrap(),
                 role: Some(ROLE.parse().unwrap()),
+                claim: None,
                 reason: VerifyReason::Asked,
                 request: RequestId::generate(&OsRandomness),
                 trace: TraceId::generate(self.clock.now(), &OsRandomness),
+                attempt: 0,
             }
         }
 

@@ -134,6 +134,7 @@ fn state(trust: &Trust) -> &'static str {
     match trust {
         Trust::Unnamed => "no role named",
         Trust::Claimed { .. } => "not proven yet",
+        Trust::Proposed { .. } => "waits for your confirmation",
         Trust::Proven { .. } => "proven",
         Trust::Refused { .. } => "refused",
     }
@@ -195,6 +196,8 @@ fn sentence(check: Check) -> &'static str {
         Check::Canary => "our own policies let the next two probes through",
         Check::RefusesNone => "the role does not open without an ExternalId",
         Check::RefusesOthers => "the role does not open with another ExternalId",
+        Check::TrustPolicy => "the role's trust policy names us alone",
+        Check::Credentials => "the credentials that the stack made are known",
         Check::EcrGetAuthorizationToken => "the role may sign in to the registry",
         Check::EcrDescribeRepositories => "the role may list repositories",
         Check::EcrDescribeImages => "the role may describe images",
@@ -203,6 +206,7 @@ fn sentence(check: Check) -> &'static str {
         Check::EcrGetDownloadUrlForLayer => "the role may read layers",
         Check::EcrBatchCheckLayerAvailability => "the role may ask for layers",
         Check::EventPath => "events come over the path that pushes take",
+        Check::TemplateVersion => "the stack's template is recent enough",
     }
 }
 
@@ -244,7 +248,7 @@ mod tests {
 
     async fn connection() -> Connection {
         let scope = OperatorScope::of_this_process().tenant(TenantId::generate(&OsRandomness));
-        let region = NewRegion {
+        let region = NewRegion::Classic {
             region: "eu-central-1".parse().unwrap(),
             username: Username::parse("events").unwrap(),
             password: Password::generate(&OsRandomness),

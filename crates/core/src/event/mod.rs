@@ -2,6 +2,7 @@
 //!
 //! An event is a hint where to look; ECR itself is the truth. `resources` is never used: ECR leaves it empty.
 
+mod claim;
 mod log;
 
 use jiff::Timestamp;
@@ -9,11 +10,9 @@ use portwarden_oci::{Digest, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    arn::RoleArn,
-    id::{AccountId, EventId, ExternalId, Region},
-};
+use crate::id::{AccountId, EventId, Region};
 
+pub use claim::Claim;
 pub use log::{EventLog, Kept, Recorded, Settled};
 
 /// An event as its sender states it: nothing in it is proven.
@@ -86,17 +85,6 @@ pub struct ImageHint {
     /// The tag, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
-}
-
-/// What an unproven message says of its stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The role to assume.
-    pub role: RoleArn,
-    /// The ExternalId that the role's trust policy is said to demand.
-    pub external_id: ExternalId,
-    /// The version of the tenants' template.
-    pub template_version: String,
 }
 
 /// Where events of the rules of ours come from; anything else is refused.
@@ -234,11 +222,12 @@ impl EventKind {
                     read("CloudFormation Stack Status Change", detail.clone())?;
                 Ok(Self::StackStatus {
                     status: status_details.status,
-                    claim: Claim::parse(detail),
+                    claim: serde_json::from_value(detail).ok(),
                 })
             }
-            ("aws.events", "Portwarden Heartbeat") => read::<RawClaim>("Portwarden Heartbeat", detail)
-                .map(|raw| Self::Heartbeat { claim: raw.into() }),
+            ("aws.events", "Portwarden Heartbeat") => {
+                read("Portwarden Heartbeat", detail).map(|claim| Self::Heartbeat { claim })
+            }
             _ => Ok(Self::Other),
         }
     }
@@ -335,15 +324,6 @@ struct StatusDetails {
     status: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct RawClaim {
-    role_arn: RoleArn,
-    external_id: ExternalId,
-    #[serde(deserialize_with = "short_word")]
-    template_version: String,
-}
-
 /// What is stored as it came must not fill the table.
 fn short_word<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -351,22 +331,6 @@ fn short_word<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Strin
         Ok(text)
     } else {
         Err(serde::de::Error::custom("expected a word of up to 64 characters"))
-    }
-}
-
-impl From<RawClaim> for Claim {
-    fn from(raw: RawClaim) -> Self {
-        Self {
-            role: raw.role_arn,
-            external_id: raw.external_id,
-            template_version: raw.template_version,
-        }
-    }
-}
-
-impl Claim {
-    fn parse(detail: Value) -> Option<Self> {
-        serde_json::from_value::<RawClaim>(detail).ok().map(Into::into)
     }
 }
 

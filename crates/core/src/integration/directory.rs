@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, records::read_connection};
+use super::{Connection, RegionConnection, records::read_connection};
 use crate::{
     arn::RoleArn,
     endpoint::{Endpoint, EndpointRegion},
-    id::{ExternalId, IntegrationId, TenantId},
+    event::Claim,
+    id::{ExternalId, IntegrationId, Region, TenantId},
     scope::TenantScope,
-    store::{Key, Partition, Store, StoreError},
+    store::{Condition, Key, Partition, Store, StoreError, Write, try_write},
 };
 
 /// What comes before or above tenants: a closed list of queries that return no tenant's content.
@@ -43,6 +45,13 @@ impl Owner {
     }
 }
 
+#[derive(Serialize, Deserialize)]
+struct NotedClaim {
+    region: Region,
+    claim: Claim,
+    at: Timestamp,
+}
+
 pub(super) fn integration_key(integration: &IntegrationId) -> Key {
     Partition::directory(&["integration", integration.as_str()]).key(&["owner"])
 }
@@ -72,6 +81,27 @@ impl Directory {
         Ok(connection.map(endpoint_of))
     }
 
+    /// Keeps what a message without proof claims; tells whether it is the first one of the integration in its minute.
+    ///
+    /// Only the first one is kept and leads to a test, so that a flood of claims costs nobody more than that.
+    pub async fn note_claim(
+        &self,
+        integration: &IntegrationId,
+        region: &Region,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let key = Partition::directory(&["integration", integration.as_str()]).key(&["claim"]);
+        let noted = NotedClaim {
+            region: region.clone(),
+            claim: claim.clone(),
+            at: now,
+        };
+        let minute = now.as_second().div_euclid(60);
+        let write = Write::put(key, &noted, Condition::Newer).ordered(minute);
+        try_write(&*self.store, &[write]).await
+    }
+
     /// Tells whether a role is free, without telling whose it is.
     pub async fn role_owner(&self, role: &RoleArn, asker: &IntegrationId) -> Result<RoleOwner, StoreError> {
         let Some(stored) = self.store.get(&role_key(role)).await? else {
@@ -87,11 +117,18 @@ impl Directory {
 }
 
 fn endpoint_of(connection: Connection) -> Endpoint {
-    let integration = connection.integration;
-    let region_of = |region: super::RegionConnection| EndpointRegion {
+    let region_of = |region: &RegionConnection| EndpointRegion {
         proven: region.trust.is_proven(),
-        credentials: region.credentials,
+        credentials: region.credentials.clone(),
+        claim: region.claim.clone(),
+        renewal_until: region.renewal_until,
+        silent_from: connection.silent_from(&region.region),
     };
+    let regions = connection.regions.iter();
+    let regions = regions
+        .map(|(name, region)| (name.clone(), region_of(region)))
+        .collect();
+    let integration = connection.integration;
     Endpoint {
         tenant: integration.tenant,
         integration: integration.id,
@@ -99,10 +136,6 @@ fn endpoint_of(connection: Connection) -> Endpoint {
         external_id: integration.external_id,
         removed: integration.removed_at.is_some(),
         salt: integration.salt,
-        regions: connection
-            .regions
-            .into_iter()
-            .map(|(name, region)| (name, region_of(region)))
-            .collect(),
+        regions,
     }
 }

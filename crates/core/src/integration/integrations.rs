@@ -25,14 +25,38 @@ pub struct Integrations {
     pub(super) store: Arc<dyn Store>,
 }
 
-/// The credentials of a region that is to be connected.
-pub struct NewRegion {
-    /// The region.
-    pub region: Region,
-    /// The user name of its stack.
-    pub username: Username,
-    /// The password of its stack.
-    pub password: Password,
+/// A region that is to be connected.
+pub enum NewRegion {
+    /// Its stack makes its credentials itself and says so; they are read once its role is proven.
+    Quick {
+        /// The region.
+        region: Region,
+    },
+    /// Its stack is given credentials that are known beforehand.
+    Classic {
+        /// The region.
+        region: Region,
+        /// The user name of its stack.
+        username: Username,
+        /// The password of its stack.
+        password: Password,
+    },
+}
+
+impl NewRegion {
+    fn connection(&self, salt: &Salt) -> RegionConnection {
+        match self {
+            Self::Quick { region } => RegionConnection::new(region.clone()),
+            Self::Classic {
+                region,
+                username,
+                password,
+            } => RegionConnection {
+                credentials: vec![Credential::new(username.clone(), password.hash(salt), 1)],
+                ..RegionConnection::new(region.clone())
+            },
+        }
+    }
 }
 
 impl Integrations {
@@ -60,21 +84,7 @@ impl Integrations {
             created_at: now,
             removed_at: None,
         };
-        let regions = regions.iter().map(|new| {
-            let hash = new.password.hash(&integration.salt);
-            let credential = Credential {
-                username: new.username.clone(),
-                hash,
-                generation: 1,
-            };
-            let region = new.region.clone();
-            RegionConnection {
-                region,
-                credentials: vec![credential],
-                trust: Trust::Unnamed,
-                verdict: None,
-            }
-        });
+        let regions = regions.iter().map(|new| new.connection(&integration.salt));
         let regions = regions.map(|region| (region.region.clone(), region)).collect();
         let connection = Connection {
             integration,
@@ -156,13 +166,11 @@ impl Integrations {
         id: &IntegrationId,
         region: &Region,
     ) -> Result<(), StoreError> {
-        let connection = RegionConnection {
-            region: region.clone(),
-            credentials: Vec::new(),
-            trust: Trust::Unnamed,
-            verdict: None,
-        };
-        let write = Write::put(region_item(scope, id, region), &connection, Condition::Absent);
+        let write = Write::put(
+            region_item(scope, id, region),
+            &RegionConnection::new(region.clone()),
+            Condition::Absent,
+        );
         try_write(&*self.store, &[write]).await?;
         Ok(())
     }

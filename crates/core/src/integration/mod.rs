@@ -1,5 +1,6 @@
 //! Integrations: the AWS accounts that tenants connect, region by region.
 
+mod credentials;
 mod directory;
 mod integrations;
 mod operator;
@@ -11,11 +12,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     endpoint::{Credential, Salt},
+    event::Claim,
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     scope::TenantScope,
     session::TrustedRole,
@@ -24,7 +26,7 @@ use crate::{
 
 pub use directory::{Directory, RoleOwner};
 pub use integrations::{Integrations, NewRegion};
-pub use trust::{RecordVerdictError, RecordedVerdict, Trust};
+pub use trust::{Confirmed, RecordVerdictError, RecordedVerdict, Trust};
 
 /// One AWS account that a tenant connects, or the operator's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +39,7 @@ pub struct Integration {
     pub name: String,
     /// What the tenant's trust policy demands.
     pub external_id: ExternalId,
-    /// The account, once a role in it is proven.
+    /// The account that the tenant has named: by confirming it, beforehand, or with a role that was proven.
     pub account: Option<AccountId>,
     /// The salt of its credentials' hashes.
     pub salt: Salt,
@@ -58,7 +60,30 @@ pub struct RegionConnection {
     pub trust: Trust,
     /// What the last test found.
     pub verdict: Option<Verdict>,
+    /// What the stack of the role said when the role was last found to be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// Until when a claim with other credentials is looked at, since the stack makes new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_until: Option<Timestamp>,
 }
+
+impl RegionConnection {
+    /// Makes a region of which nothing is known.
+    pub fn new(region: Region) -> Self {
+        Self {
+            region,
+            credentials: Vec::new(),
+            trust: Trust::Unnamed,
+            verdict: None,
+            claim: None,
+            renewal_until: None,
+        }
+    }
+}
+
+/// How late a heartbeat may come.
+const DELIVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// An integration with its regions, as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,14 +100,28 @@ impl Connection {
     /// Returns what the last test of a region found, with what has been proven since: that events come.
     pub fn verdict(&self, region: &Region) -> Option<Verdict> {
         let mut verdict = self.regions.get(region)?.verdict.clone()?;
-        if self.heartbeats.contains_key(region) {
+        if let Some(last) = self.heartbeats.get(region) {
+            let (last, at) = (*last, verdict.at);
             let event_path = verdict
                 .probes
                 .iter_mut()
                 .filter(|probe| probe.check == Check::EventPath);
-            event_path.for_each(|probe| probe.outcome = Outcome::Passed);
+            // A path that was silent is proven by what came after that.
+            let is_proven = |outcome: &Outcome| matches!(outcome, Outcome::Unknown(_)) || at <= last;
+            event_path
+                .filter(|probe| is_proven(&probe.outcome))
+                .for_each(|probe| probe.outcome = Outcome::Passed);
         }
         Some(verdict)
+    }
+
+    /// Returns from when on a region counts as silent: two heartbeats of its stack are missing.
+    ///
+    /// There is none for a stack that does not say how often it sends one.
+    pub fn silent_from(&self, region: &Region) -> Option<Timestamp> {
+        let minutes = self.regions.get(region)?.claim.as_ref()?.rate_minutes?;
+        let missed = SignedDuration::from_mins(2 * i64::from(minutes)) + DELIVERY;
+        self.heartbeats.get(region)?.checked_add(missed).ok()
     }
 
     /// Returns what opens a region's registry, if the integration is there and the role is proven.
@@ -91,13 +130,15 @@ impl Connection {
             return None;
         }
         match &self.regions.get(region)?.trust {
-            Trust::Proven { role, .. } => Some(TrustedRole::new(
-                TenantScope::of(self.integration.tenant.clone()),
-                role.clone(),
-                self.integration.external_id.clone(),
-                region.clone(),
-            )),
-            Trust::Unnamed | Trust::Claimed { .. } | Trust::Refused { .. } => None,
+            Trust::Proven { role, .. } if self.integration.account.as_ref() == Some(role.account()) => {
+                Some(TrustedRole::new(
+                    TenantScope::of(self.integration.tenant.clone()),
+                    role.clone(),
+                    self.integration.external_id.clone(),
+                    region.clone(),
+                ))
+            }
+            _ => None,
         }
     }
 }

@@ -49,10 +49,8 @@ impl Integrations {
             at: now,
         };
         let region = RegionConnection {
-            region: region.clone(),
-            credentials: Vec::new(),
             trust,
-            verdict: None,
+            ..RegionConnection::new(region.clone())
         };
         let regions = BTreeMap::from([(region.region.clone(), region)]);
         let connection = Connection {

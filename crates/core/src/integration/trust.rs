@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     arn::RoleArn,
-    id::{IntegrationId, Region},
+    event::Claim,
+    id::{AccountId, IntegrationId, Region},
     scope::TenantScope,
-    store::{Condition, StoreError, Stored, Write, contended, try_write},
+    store::{Change, Condition, StoreError, Stored, Write, contended, try_write, update},
     verdict::{Conclusion, Verdict},
 };
 
@@ -27,7 +28,14 @@ pub enum Trust {
         /// The role.
         role: RoleArn,
     },
-    /// The role opens for us and refuses others.
+    /// The role opens for us and refuses others, and the tenant has not confirmed its account: nothing is read.
+    Proposed {
+        /// The role.
+        role: RoleArn,
+        /// When that was last found.
+        at: Timestamp,
+    },
+    /// The role opens for us and refuses others, and lies in the account that the tenant named.
     Proven {
         /// The role.
         role: RoleArn,
@@ -48,7 +56,10 @@ impl Trust {
     pub fn role(&self) -> Option<&RoleArn> {
         match self {
             Self::Unnamed => None,
-            Self::Claimed { role } | Self::Proven { role, .. } | Self::Refused { role, .. } => Some(role),
+            Self::Claimed { role }
+            | Self::Proposed { role, .. }
+            | Self::Proven { role, .. }
+            | Self::Refused { role, .. } => Some(role),
         }
     }
 
@@ -65,6 +76,28 @@ pub struct RecordedVerdict {
     pub before: Trust,
     /// What is known of it now.
     pub now: Trust,
+}
+
+/// What became of the account that a tenant named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmed {
+    /// It is the integration's account now.
+    Now,
+    /// It was before.
+    Before,
+    /// The integration belongs to another account, in which a role is proven.
+    OtherAccount(AccountId),
+    /// There is no such integration.
+    Missing,
+}
+
+/// Who named the role that was tested.
+#[derive(Clone, Copy)]
+enum NamedBy<'a> {
+    /// The tenant: its account becomes the integration's, if that has none yet.
+    Tenant,
+    /// A message, which names no account for the tenant.
+    Message(&'a Claim),
 }
 
 /// Why a verdict was not stored.
@@ -88,7 +121,7 @@ pub enum RecordVerdictError {
 const ATTEMPTS: usize = 8;
 
 impl Integrations {
-    /// Stores what a test of `role` found, and what follows from it, in one transaction.
+    /// Stores what a test of `role`, which the tenant named, found, and what follows from it, in one transaction.
     ///
     /// A role that is proven is bound to this integration, and the integration to the role's account.
     pub async fn record_verdict(
@@ -97,6 +130,34 @@ impl Integrations {
         id: &IntegrationId,
         region: &Region,
         role: &RoleArn,
+        verdict: &Verdict,
+    ) -> Result<RecordedVerdict, RecordVerdictError> {
+        self.record(scope, (id, region), role, NamedBy::Tenant, verdict)
+            .await
+    }
+
+    /// Stores what a test of the role that a message claims found, like [`Self::record_verdict`].
+    ///
+    /// As long as the tenant has not named the account, the role is proposed and binds nothing.
+    pub async fn record_claimed(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        claim: &Claim,
+        verdict: &Verdict,
+    ) -> Result<RecordedVerdict, RecordVerdictError> {
+        let named_by = NamedBy::Message(claim);
+        self.record(scope, (id, region), &claim.role, named_by, verdict)
+            .await
+    }
+
+    async fn record(
+        &self,
+        scope: &TenantScope,
+        (id, region): (&IntegrationId, &Region),
+        role: &RoleArn,
+        named_by: NamedBy<'_>,
         verdict: &Verdict,
     ) -> Result<RecordedVerdict, RecordVerdictError> {
         for _ in 0..ATTEMPTS {
@@ -111,42 +172,97 @@ impl Integrations {
                 return Err(RecordVerdictError::Missing);
             }
             let before = connection.trust.clone();
-            let now = after(&before, role, verdict);
-            connection.trust = now.clone();
-            connection.verdict = Some(verdict.clone());
             let unchanged = |stored: &Stored| Condition::Unchanged(stored.revision);
+            let mut bind_account = false;
+            if verdict.conclusion() == Conclusion::Trusted {
+                match (&integration.account, named_by) {
+                    (Some(account), _) if account != role.account() => {
+                        return Err(RecordVerdictError::OtherAccount);
+                    }
+                    (None, NamedBy::Tenant) => {
+                        integration.account = Some(role.account().clone());
+                        bind_account = true;
+                    }
+                    (Some(_), _) | (None, NamedBy::Message(_)) => {}
+                }
+            }
+            let now = after(&before, role, integration.account.is_some(), verdict);
+            let is_of_role = now.role() == Some(role);
+            // A message about another role than the one that works must not hide what is known of that one.
+            if is_of_role || matches!(named_by, NamedBy::Tenant) {
+                connection.verdict = Some(verdict.clone());
+            }
+            if let NamedBy::Message(claim) = named_by
+                && verdict.conclusion() == Conclusion::Trusted
+            {
+                connection.claim = Some(claim.clone());
+            } else if before.role() != now.role() {
+                connection.claim = None;
+            }
+            connection.trust = now.clone();
             let mut writes = vec![Write::put(
                 stored_region.key.clone(),
                 &connection,
                 unchanged(&stored_region),
             )];
-            let mut check_integration = Write::Check {
-                key: stored_integration.key.clone(),
-                condition: unchanged(&stored_integration),
-            };
-            if let Trust::Proven { role, .. } = &now {
-                match &integration.account {
-                    Some(account) if account != role.account() => {
-                        return Err(RecordVerdictError::OtherAccount);
-                    }
-                    Some(_) => {}
-                    None => {
-                        integration.account = Some(role.account().clone());
-                        let key = stored_integration.key.clone();
-                        check_integration = Write::put(key, &integration, unchanged(&stored_integration));
-                    }
+            let key = stored_integration.key.clone();
+            writes.push(if bind_account {
+                Write::put(key, &integration, unchanged(&stored_integration))
+            } else {
+                Write::Check {
+                    key,
+                    condition: unchanged(&stored_integration),
                 }
+            });
+            if let Trust::Proven { role, .. } = &now {
                 writes.push(self.bind_role(scope, id, role).await?);
                 if let Some(former) = before.role().filter(|former| *former != role) {
                     writes.extend(self.release_role(scope, id, region, former).await?);
                 }
             }
-            writes.push(check_integration);
             if try_write(&*self.store, &writes).await? {
                 return Ok(RecordedVerdict { before, now });
             }
         }
         Err(contended().into())
+    }
+
+    /// Makes an account the integration's: the tenant confirms it, or names it beforehand.
+    ///
+    /// Roles of other accounts are refused from then on. As long as no role is proven, another one may take its place.
+    pub async fn confirm_account(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        account: &AccountId,
+    ) -> Result<Confirmed, StoreError> {
+        let is_bound = self
+            .find(scope, id)
+            .await?
+            .is_some_and(|connection| connection.regions.values().any(|region| region.trust.is_proven()));
+        let key = integration_item(scope, id);
+        update(
+            &*self.store,
+            &key,
+            |integration: Option<Integration>| match integration {
+                Some(integration) if integration.removed_at.is_none() => match &integration.account {
+                    Some(known) if known == account => Change::Keep(Confirmed::Before),
+                    Some(known) if is_bound => Change::Keep(Confirmed::OtherAccount(known.clone())),
+                    _ => {
+                        let account = Some(account.clone());
+                        Change::Put(
+                            Integration {
+                                account,
+                                ..integration
+                            },
+                            Confirmed::Now,
+                        )
+                    }
+                },
+                _ => Change::Keep(Confirmed::Missing),
+            },
+        )
+        .await
     }
 
     async fn bind_role(
@@ -195,21 +311,21 @@ impl Integrations {
 }
 
 /// What is known of a region's role after a test of `role`.
-fn after(before: &Trust, role: &RoleArn, verdict: &Verdict) -> Trust {
+fn after(before: &Trust, role: &RoleArn, is_confirmed: bool, verdict: &Verdict) -> Trust {
     let is_same = before.role() == Some(role);
+    let (role, at) = (role.clone(), verdict.at);
     match (verdict.conclusion(), before) {
-        (Conclusion::Trusted, _) => Trust::Proven {
-            role: role.clone(),
-            at: verdict.at,
-        },
-        // Another role that was proven is not given up for one that fails.
-        (Conclusion::Refused | Conclusion::Unknown, Trust::Proven { .. }) if !is_same => before.clone(),
-        (Conclusion::Refused, _) => Trust::Refused {
-            role: role.clone(),
-            at: verdict.at,
-        },
+        (Conclusion::Trusted, _) if is_confirmed => Trust::Proven { role, at },
+        (Conclusion::Trusted, _) => Trust::Proposed { role, at },
+        // Another role that works is not given up for one that fails.
+        (Conclusion::Refused | Conclusion::Unknown, Trust::Proven { .. } | Trust::Proposed { .. })
+            if !is_same =>
+        {
+            before.clone()
+        }
+        (Conclusion::Refused, _) => Trust::Refused { role, at },
         // What could not be found out changes nothing.
         (Conclusion::Unknown, _) if is_same => before.clone(),
-        (Conclusion::Unknown, _) => Trust::Claimed { role: role.clone() },
+        (Conclusion::Unknown, _) => Trust::Claimed { role },
     }
 }

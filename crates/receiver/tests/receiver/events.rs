@@ -54,8 +54,8 @@ async fn every_recorded_event_is_kept_and_leads_where_it_points() {
             assert_eq!(verifications[0].tenant, *world.scope.tenant());
             assert_eq!(verifications[0].region.as_str(), REGION);
             assert_eq!(verifications[0].reason, VerifyReason::Stack);
-            let role = verifications[0].role.as_ref().unwrap();
-            assert_eq!(role.as_str(), event["detail"]["role-arn"]);
+            let claim = verifications[0].claim.as_ref().unwrap();
+            assert_eq!(claim.role.as_str(), event["detail"]["role-arn"]);
         } else {
             assert_eq!(verifications, [], "{name}");
         }

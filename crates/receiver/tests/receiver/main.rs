@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod bodies;
+mod claims;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]

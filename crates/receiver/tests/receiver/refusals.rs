@@ -95,7 +95,7 @@ async fn every_refusal_of_a_sender_is_the_same_to_the_byte() {
 async fn passwords_with_colons_and_other_scripts_open() {
     let world = World::connected().await;
     let password = "a:colon, and ünïcödé: 合言葉";
-    let region = NewRegion {
+    let region = NewRegion::Classic {
         region: REGION.parse().unwrap(),
         username: Username::parse("events").unwrap(),
         password: Password::parse(&password.to_owned().into()).unwrap(),
@@ -131,7 +131,7 @@ async fn passwords_with_colons_and_other_scripts_open() {
 #[tokio::test]
 async fn credentials_of_an_unproven_region_open_nothing_though_the_account_is_proven() {
     let world = World::connected().await;
-    let new = |name: &str, username: &str| NewRegion {
+    let new = |name: &str, username: &str| NewRegion::Classic {
         region: name.parse().unwrap(),
         username: Username::parse(username).unwrap(),
         password: Password::parse(&events::PASSWORD.to_owned().into()).unwrap(),

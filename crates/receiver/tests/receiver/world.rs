@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use portwarden_core::{
+    arn::RoleArn,
     clock::ManualClock,
     endpoint::{Password, Username},
     id::{ExternalId, IntegrationId, Region, RequestId},
@@ -249,7 +250,7 @@ async fn create(
         .await
         .unwrap();
     let scope = operator.tenant(tenant.id);
-    let region = NewRegion {
+    let region = NewRegion::Classic {
         region: REGION.parse().unwrap(),
         username: Username::parse(events::USERNAME).unwrap(),
         password: Password::parse(&password.to_owned().into()).unwrap(),
@@ -271,7 +272,7 @@ pub(crate) async fn prove(
 ) {
     let integrations = Integrations::new(outside.clone());
     let region: Region = region.parse().unwrap();
-    let role = format!("arn:aws:iam::{account}:role/portwarden-ecr-Role-1A2B3C4D5E6F")
+    let role: RoleArn = format!("arn:aws:iam::{account}:role/portwarden-ecr-Role-1A2B3C4D5E6F")
         .parse()
         .unwrap();
     integrations.claim_role(scope, id, &region, &role).await.unwrap();
@@ -289,6 +290,18 @@ pub(crate) async fn prove(
         .await
         .unwrap();
     assert!(recorded.now.is_proven());
+    // As the recorded heartbeat says.
+    let stored = integrations.find(scope, id).await.unwrap().unwrap();
+    let claim = json!({
+        "role-arn": role, "external-id": stored.integration.external_id, "template-version": "2", "rate-minutes": 15,
+        "credential-generation": 1, "repositories": "",
+        "secret-arn": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:portwarden-ecr-Secret-7H8J9K0L-a1B2c3",
+    });
+    let claim = serde_json::from_value(claim).unwrap();
+    integrations
+        .record_claimed(scope, id, &region, &claim, &verdict)
+        .await
+        .unwrap();
 }
 
 fn process(outside: &Arc<FaultyOutside>, clock: &ManualClock) -> Context {

@@ -199,7 +199,7 @@ impl World {
 
     pub(crate) async fn connect(&self, scope: &TenantScope, account: &str) -> Party {
         let integrations = Integrations::new(self.store.clone());
-        let new = NewRegion {
+        let new = NewRegion::Classic {
             region: region(),
             username: Username::parse("portwarden").unwrap(),
             password: Password::parse(&"a-password-of-24-characters".to_owned().into()).unwrap(),

@@ -200,7 +200,7 @@ static STORE: LazyLock<Arc<MemoryStore>> = LazyLock::new(Arc::default);
 /// A tenant with an integration, whose keys are in [`STORE`].
 static PARTY: LazyLock<Party> = LazyLock::new(|| {
     let scope = OperatorScope::of_this_process().tenant(TenantId::generate(&OsRandomness));
-    let region = NewRegion {
+    let region = NewRegion::Classic {
         region: "eu-west-1".parse().unwrap(),
         username: Username::parse("events").unwrap(),
         password: Password::generate(&OsRandomness),

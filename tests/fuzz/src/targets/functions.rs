@@ -136,7 +136,7 @@ async fn connect(store: &Arc<MemoryStore>, clock: &ManualClock) {
         .await
         .unwrap();
     let scope = operator.tenant(tenant.id);
-    let region = NewRegion {
+    let region = NewRegion::Classic {
         region: "eu-west-1".parse().unwrap(),
         username: Username::parse(events::USERNAME).unwrap(),
         password: Password::parse(&events::PASSWORD.to_owned().into()).unwrap(),

@@ -26,8 +26,13 @@ impl State {
         body: &Value,
     ) -> Result<(), Breach> {
         let is_proven = body["trust"]["state"] == "proven";
-        let verdict = &body["verdict"];
-        if !verdict.is_null() {
+        // An older verdict lies there still when something else of the region is written.
+        let found_at = body["verdict"]["at"].as_str().and_then(|at| at.parse().ok());
+        let is_of_this_work = |at: Timestamp| {
+            let serving = self.serving.get(&process);
+            serving.is_some_and(|serving| serving.started <= at)
+        };
+        if found_at.is_some_and(is_of_this_work) {
             self.check_verdict(process, body)?;
         }
         let now = self.now();
@@ -220,7 +225,7 @@ impl State {
         });
         let is_its_own = session.account == registry.account
             && session.region == registry.region
-            && session.purpose == Purpose::Registry
+            && matches!(session.purpose, Purpose::Registry | Purpose::Proof)
             && Some((
                 session.role.as_str(),
                 session.external_id.as_deref().unwrap_or_default(),

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use portwarden_core::{
     announce::{Announce, AnnounceError, Announcement},
     id::TenantId,
-    work::{QueueError, QueueScan, QueueVerify, ScanRequest, VerifyRequest},
+    work::{QueueError, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest, VerifyRequest},
 };
 use portwarden_receiver::context::CountEvents;
 
@@ -32,6 +32,20 @@ impl QueueVerify for Process {
         self.call("queue verify", &request.integration, |state| {
             self.check_message(state, &request.tenant);
             state.enqueue(QueueName::Verify, Request::Verify(Box::new(request.clone())));
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl QueueVerifyLater for Process {
+    async fn queue_verify_later(&self, request: &VerifyRequest, delay: Duration) -> Result<(), QueueError> {
+        self.call("queue verify later", &request.integration, |state| {
+            self.check_message(state, &request.tenant);
+            let request = Request::Verify(Box::new(request.clone()));
+            let message = state.queues.send(QueueName::Verify, request);
+            state.agenda.after(delay, Job::Arrive(QueueName::Verify, message));
             Ok(())
         })
         .await

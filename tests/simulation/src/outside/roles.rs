@@ -1,9 +1,11 @@
 use async_trait::async_trait;
 use portwarden_core::{
-    arn::RoleArn,
+    arn::{RoleArn, SecretArn},
     id::Region,
     session::{AssumeError, AssumeRole, ProbeRole, Purpose, Session, SessionName, TrustedRole},
+    tenant_account::{ReadError, ReadSecret, ReadTrustPolicy},
 };
+use secrecy::SecretString;
 
 use crate::{
     cloud::{Assume, canary_arn},
@@ -51,7 +53,7 @@ impl ProbeRole for Process {
             role,
             external_id,
             region,
-            purpose: Purpose::Registry,
+            purpose: Purpose::Proof,
         };
         let answer = self
             .call("sts probe", role, |state| self.ask(state, &asked))
@@ -70,13 +72,40 @@ impl ProbeRole for Process {
             role: &canary,
             external_id: None,
             region,
-            purpose: Purpose::Registry,
+            purpose: Purpose::Proof,
         };
         let answer = self
             .call("sts canary", &canary, |state| self.ask(state, &asked))
             .await;
         self.tell(Asked::Canary, &answer);
         answer
+    }
+}
+
+/// The roles of this world may not read themselves, so that the probes alone decide.
+#[async_trait]
+impl ReadTrustPolicy for Process {
+    async fn read_trust_policy(&self, _: &Session, role: &RoleArn, _: &Region) -> Result<String, ReadError> {
+        self.call("iam get role", role, |_| {
+            Err(ReadError::Denied("AccessDenied".into()))
+        })
+        .await
+    }
+}
+
+/// The stacks of this world have credentials that their tenants chose, and no secrets.
+#[async_trait]
+impl ReadSecret for Process {
+    async fn read_secret(
+        &self,
+        _: &Session,
+        secret: &SecretArn,
+        _: &Region,
+    ) -> Result<SecretString, ReadError> {
+        self.call("secret read", secret.as_str(), |_| {
+            Err(ReadError::Denied("AccessDenied".into()))
+        })
+        .await
     }
 }
 

@@ -1,0 +1,59 @@
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::{
+    Client,
+    config::{Builder, IdentityCache, Region as SdkRegion},
+};
+use portwarden_core::{
+    arn::SecretArn,
+    id::Region,
+    session::Session,
+    tenant_account::{ReadError, ReadSecret},
+};
+use secrecy::SecretString;
+
+use crate::{Aws, config::credentials, failure::Failure};
+
+/// Secrets Manager of tenants' accounts, in the region and with the session of each call.
+#[derive(Debug, Clone)]
+pub struct SecretsManager {
+    client: Client,
+}
+
+impl SecretsManager {
+    /// Makes the one client of the process; its own region and credentials are never used.
+    pub fn new(aws: &Aws) -> Self {
+        Self {
+            client: Client::new(&aws.sdk),
+        }
+    }
+}
+
+const CALL: &str = "secretsmanager:GetSecretValue";
+
+#[async_trait]
+impl ReadSecret for SecretsManager {
+    async fn read_secret(
+        &self,
+        session: &Session,
+        secret: &SecretArn,
+        region: &Region,
+    ) -> Result<SecretString, ReadError> {
+        let caller = Builder::new()
+            .region(SdkRegion::new(region.as_str().to_owned()))
+            .credentials_provider(credentials(session))
+            .identity_cache(IdentityCache::no_cache());
+        let answer = self
+            .client
+            .get_secret_value()
+            .secret_id(secret.as_str())
+            .customize()
+            .config_override(caller)
+            .send()
+            .await;
+        let answer = answer.map_err(|error| Failure::of(CALL, &error).into_read_error())?;
+        answer
+            .secret_string
+            .map(SecretString::from)
+            .ok_or_else(|| ReadError::Missing(Failure::unreachable(CALL, "the secret is not a text").into()))
+    }
+}

@@ -1,0 +1,162 @@
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use portwarden_aws::SystemClock;
+use portwarden_core::{
+    clock::Clock as _,
+    id::{IntegrationId, Region, TenantId},
+    integration::{Integrations, RegionConnection},
+};
+use serde::Serialize;
+
+use super::{Named, write};
+use crate::{
+    failure::{Ending, Failure},
+    stack::StackChoice,
+};
+
+/// Which region's credentials are replaced.
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    #[command(flatten)]
+    named: Named,
+    /// The region whose stack makes new credentials
+    #[arg(long)]
+    region: Region,
+}
+
+#[derive(Serialize)]
+struct Rotation<'a> {
+    tenant: &'a TenantId,
+    integration: &'a IntegrationId,
+    region: &'a Region,
+    /// What the stack's parameter `CredentialGeneration` is to be.
+    generation: u32,
+    /// Until when new credentials are expected.
+    until: Timestamp,
+}
+
+/// How long a tenant may take to update the stack.
+const EXPECTED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+impl RotateArgs {
+    /// Lets new credentials come, and prints what makes them.
+    pub(super) async fn run(self, choice: &StackChoice, json: bool) -> Result<Ending, Failure> {
+        let stack = choice.open().await?;
+        let (connection, scope) = self.named.find(&stack).await?;
+        let generation = next_generation(connection.regions.get(&self.region), &self.region)?;
+        let until = SystemClock.now() + EXPECTED_FOR;
+        Integrations::new(stack.store.clone())
+            .expect_credentials(&scope, &self.named.id, &self.region, until)
+            .await?;
+        let rotation = Rotation {
+            tenant: &self.named.tenant,
+            integration: &self.named.id,
+            region: &self.region,
+            generation,
+            until,
+        };
+        write(json, &rotation, || rotation.to_text())
+    }
+}
+
+/// Only a stack that makes its credentials itself can make others.
+fn next_generation(region: Option<&RegionConnection>, name: &Region) -> Result<u32, Failure> {
+    let Some(region) = region else {
+        let fix = "`portwarden integration show` lists its regions";
+        return Err(Failure::new(
+            "region_unknown",
+            format!("the integration has not the region {name}"),
+            fix,
+        ));
+    };
+    match &region.claim {
+        Some(claim) if claim.secret.is_some() => Ok(claim.generation.saturating_add(1)),
+        _ => {
+            let message = "the region's stack has not said that it makes its credentials itself";
+            let fix = "update the stack with the current template and an empty Password; then it does";
+            Err(Failure::new("credentials_chosen", message, fix))
+        }
+    }
+}
+
+impl Rotation<'_> {
+    fn to_text(&self) -> String {
+        format!(
+            "new credentials of {} are expected until {:.0}; with credentials of the connected account:\n  \
+             aws cloudformation update-stack --region {} --stack-name portwarden-ecr --use-previous-template --capabilities \
+             CAPABILITY_IAM --parameters ParameterKey=CredentialGeneration,ParameterValue={} {}\n\
+             The old ones stay valid for 24 hours after the first use of the new ones, so that no event is lost.\n",
+            self.region,
+            self.until,
+            self.region,
+            self.generation,
+            KEPT.map(|name| format!("ParameterKey={name},UsePreviousValue=true"))
+                .join(" "),
+        )
+    }
+}
+
+/// The other parameters of the stack: what an update does not name goes back to its default.
+const KEPT: [&str; 8] = [
+    "TenantName",
+    "Url",
+    "ExternalId",
+    "Username",
+    "Password",
+    "Repositories",
+    "HeartbeatMinutes",
+    "AlarmTopicArn",
+];
+
+#[cfg(test)]
+mod tests {
+    use portwarden_core::event::Claim;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_update_keeps_every_other_parameter_of_the_template() {
+        let connector = "arn:aws:iam::999988887777:role/portwarden-connector"
+            .parse()
+            .unwrap();
+        let template = portwarden_core::tenant_template::render(&connector);
+        let parameters = template.split("\nParameters:\n").nth(1).unwrap();
+        let parameters = parameters.split("\n\n").next().unwrap();
+        let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+        let names: Vec<&str> = parameters
+            .lines()
+            .filter(is_name)
+            .map(|line| line.trim().trim_end_matches(':'))
+            .filter(|name| *name != "CredentialGeneration")
+            .collect();
+        assert_eq!(names, KEPT);
+    }
+
+    #[test]
+    fn a_stack_that_makes_its_credentials_makes_the_next_ones() {
+        let name: Region = "eu-central-1".parse().unwrap();
+        let claim = |secret: &str| -> Claim {
+            serde_json::from_value(json!({
+                "role-arn": "arn:aws:iam::111122223333:role/r", "external-id": "pw-0123456789abcdefghjkmnpqrs",
+                "template-version": "2", "secret-arn": secret, "credential-generation": 3,
+            }))
+            .unwrap()
+        };
+        let with = |claim: Option<Claim>| RegionConnection {
+            claim,
+            ..RegionConnection::new(name.clone())
+        };
+        let own = with(Some(claim(
+            "arn:aws:secretsmanager:eu-central-1:111122223333:secret:s-a1b2c3",
+        )));
+        assert_eq!(next_generation(Some(&own), &name).ok(), Some(4));
+        let code = |region: Option<&RegionConnection>| {
+            let failure = next_generation(region, &name).unwrap_err();
+            failure.problem().code.clone().into_owned()
+        };
+        assert_eq!(code(Some(&with(Some(claim(""))))), "credentials_chosen");
+        assert_eq!(code(Some(&with(None))), "credentials_chosen");
+        assert_eq!(code(None), "region_unknown");
+    }
+}

@@ -1,0 +1,7 @@
+//! The verifier over a world in memory.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
+
+mod quick;
+mod trust;
+mod world;
