@@ -15,6 +15,8 @@ pub(crate) enum Ending {
     NotTrusted,
     /// Status 3: the image was scanned, but packages may be missing.
     Partial,
+    /// Status 4: there are findings of the severity that was asked for, or worse.
+    Found,
 }
 
 impl From<Ending> for ExitCode {
@@ -23,6 +25,7 @@ impl From<Ending> for ExitCode {
             Ending::Done => 0,
             Ending::NotTrusted => 1,
             Ending::Partial => 3,
+            Ending::Found => 4,
         })
     }
 }

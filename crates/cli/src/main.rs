@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod advisories;
 mod failure;
+mod findings;
 mod integration;
 mod local;
+mod matching;
 mod output;
 mod progress;
 mod scan;
@@ -30,12 +33,15 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 done; 1 failed, or a connection is not trusted; 2 wrong usage; 3 scanned, but packages may be missing.
+Exit status: 0 done; 1 failed, or a connection is not trusted; 2 wrong usage; 3 scanned, but packages may be missing;
+4 findings of the severity that --fail-on names, or worse.
 RUST_LOG=debug shows more on standard error.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Scan(scan::ScanArgs),
+    Match(matching::MatchArgs),
+    Advisories(advisories::AdvisoriesArgs),
     Local(local::LocalArgs),
     Template(template::TemplateArgs),
     Tenant(tenant::TenantArgs),
@@ -69,6 +75,8 @@ impl Command {
     async fn run(self) -> Result<Ending, Failure> {
         match self {
             Self::Scan(args) => args.run().await,
+            Self::Match(args) => args.run(),
+            Self::Advisories(args) => args.run(),
             Self::Local(args) => args.run().await,
             Self::Template(args) => args.run(),
             Self::Tenant(args) => args.run().await,
@@ -112,6 +120,10 @@ mod tests {
             "scan alpine",
             "scan oci:some/layout --format cyclonedx-json --output sbom.json",
             "scan r.example/a --username AWS --password-stdin --platform linux/arm64/v8 --internal r.example",
+            "scan alpine --advisories db --fail-on high",
+            "match sbom.json --advisories db --fail-on critical --format json --output findings.json",
+            "advisories build --from osv --output db",
+            "advisories info db --json",
             "local --once --image oci:some/layout --port 4566",
             "template --principal arn:aws:iam::111122223333:role/portwarden-connector",
             "tenant create Shop",
@@ -134,6 +146,11 @@ mod tests {
             "scan",
             "scan a b",
             "scan a --format xml",
+            "scan a --fail-on high",
+            "match sbom.json",
+            "match sbom.json --advisories db --fail-on bad",
+            "advisories build --from osv",
+            "advisories info",
             "scan a --platform linux",
             // A password without its user, and a user without a password.
             "scan a --password-stdin",

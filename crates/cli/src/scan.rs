@@ -2,13 +2,14 @@ mod source;
 mod table;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write as _},
     num::NonZeroUsize,
     path::PathBuf,
 };
 
 use clap::{Args, ValueEnum};
+use portwarden_advisories::{Findings, Level, Package};
 use portwarden_aws::SystemClock;
 use portwarden_catalog::Limits;
 use portwarden_core::problem::Problem;
@@ -19,8 +20,11 @@ use portwarden_scanner::{
 
 pub(crate) use self::source::read_password;
 use self::source::{AccessArgs, ImageName, Source};
+use serde::Serialize;
+
 use crate::{
     failure::{Ending, Failure},
+    findings::{self, Matching, parse_level},
     output::Output,
     progress,
     text::printable,
@@ -43,6 +47,12 @@ pub(crate) struct ScanArgs {
     /// Scans the image of one platform only, where there are several
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Option<Platform>,
+    /// Finds what is wrong with the packages, by a database of portwarden advisories build
+    #[arg(long, value_name = "FILE")]
+    advisories: Option<PathBuf>,
+    /// Ends with status 4 if there is a finding of this severity, or worse
+    #[arg(long, value_name = "SEVERITY", value_parser = parse_level, requires = "advisories")]
+    fail_on: Option<Level>,
     #[command(flatten)]
     access: AccessArgs,
 }
@@ -68,6 +78,17 @@ impl ScanArgs {
     pub(crate) async fn run(self) -> Result<Ending, Failure> {
         let name: ImageName = self.image.parse()?;
         let output = Output::new(self.output)?;
+        let matching = match &self.advisories {
+            Some(_) if matches!(self.format, Format::CyclonedxJson | Format::SpdxJson) => {
+                return Err(Failure::new(
+                    "findings_unwritable",
+                    "an SBOM has no findings",
+                    "use --format table or json with --advisories, or write the SBOM and use portwarden match on it",
+                ));
+            }
+            Some(file) => Some(Matching::open(file, self.fail_on)?),
+            None => None,
+        };
         let mut source = name.open(self.access).await?;
         if let Some(platform) = &self.platform {
             source.choose(platform).await?;
@@ -76,19 +97,67 @@ impl ScanArgs {
         if let Some(platform) = &self.platform {
             check_platform(&report, platform)?;
         }
+        let findings = matching
+            .as_ref()
+            .map(|matching| find(matching, &report))
+            .transpose()?;
         match self.format {
-            Format::Table => output.write(table::write(&report).as_bytes())?,
-            Format::Json => output.write_json(&report)?,
+            Format::Table => {
+                let mut text = table::write(&report);
+                for (platform, findings) in report.platforms.iter().zip(findings.iter().flatten()) {
+                    text.push_str(&table::heading(&report, platform));
+                    text.push_str(&findings::table(findings));
+                }
+                output.write(text.as_bytes())?;
+            }
+            Format::Json => output.write_json(&Findable {
+                report: &report,
+                findings: report
+                    .platforms
+                    .iter()
+                    .map(|platform| platform.digest.to_string())
+                    .zip(findings.iter().flatten())
+                    .collect(),
+            })?,
             Format::CyclonedxJson => write_sbom(&output, report.cyclonedx(sbom_platform(&report)?))?,
             Format::SpdxJson => write_sbom(&output, report.spdx(sbom_platform(&report)?))?,
         }
-        Ok(if report.partial {
+        let is_failure =
+            matching.is_some_and(|matching| findings.iter().flatten().any(|f| matching.fails(f)));
+        Ok(if is_failure {
+            Ending::Found
+        } else if report.partial {
             say("warning: packages may be missing; the report says which layers could not be read, and why");
             Ending::Partial
         } else {
             Ending::Done
         })
     }
+}
+
+/// A report with the findings of each platform, by its digest.
+#[derive(Serialize)]
+struct Findable<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    findings: BTreeMap<String, &'a Findings>,
+}
+
+fn find(matching: &Matching, report: &Report) -> Result<Vec<Findings>, Failure> {
+    let packages = |platform: &PlatformReport| {
+        let packages = platform.packages.iter().map(|package| Package {
+            source: package.source.clone().map(|source| (source.name, source.version)),
+            is_owned: package.owned_by.is_some(),
+            ..Package::new(package.purl.clone())
+        });
+        packages.collect::<Vec<_>>()
+    };
+    report
+        .platforms
+        .iter()
+        .map(|platform| matching.find(&packages(platform)))
+        .collect()
 }
 
 async fn scan(source: &Source) -> Result<Report, Failure> {

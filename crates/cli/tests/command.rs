@@ -404,3 +404,144 @@ fn administration_says_what_it_lacks() {
     let usage = run(&["tenant", "show", "Shop"]);
     assert_eq!((usage.status.code(), stdout(&usage)), (Some(2), ""));
 }
+
+/// Builds a database with one critical flaw of a package.
+fn database(directory: &Path, ecosystem: &str, name: &str) -> String {
+    let folder = directory.join("osv/any");
+    fs::create_dir_all(&folder).unwrap();
+    let record = serde_json::json!({
+        "id": "EX-1", "modified": "2026-01-01T00:00:00Z", "aliases": ["CVE-2026-0001"],
+        "database_specific": { "severity": "CRITICAL" },
+        "affected": [{ "package": { "ecosystem": ecosystem, "name": name },
+                       "ranges": [{ "type": "ECOSYSTEM", "events": [{ "introduced": "0" }, { "fixed": "99999:0" }] }] }]
+    });
+    fs::write(folder.join("EX-1.json"), record.to_string()).unwrap();
+    fs::write(folder.join("EX-2.json"), "{}").unwrap();
+    let (from, file) = (directory.join("osv"), directory.join("db"));
+    let built = run(&[
+        "advisories",
+        "build",
+        "--from",
+        from.to_str().unwrap(),
+        "--output",
+        file.to_str().unwrap(),
+    ]);
+    assert_eq!(built.status.code(), Some(0), "{}", stderr(&built));
+    assert!(
+        stderr(&built).contains("EX-2.json: the record is not an OSV record"),
+        "{}",
+        stderr(&built)
+    );
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_image_and_its_sbom_have_the_same_findings() {
+    let directory = tempfile::tempdir().unwrap();
+    let sample = sample::image();
+    let image = layout(directory.path(), &sample.image);
+    let package = sample
+        .expected
+        .iter()
+        .find(|package| package.kind == sample::PackageKind::Deb)
+        .unwrap();
+    let database = database(directory.path(), "Debian:12", &package.name);
+
+    let table = run(&["scan", &image, "--advisories", &database]);
+    assert_eq!(table.status.code(), Some(0), "{}", stderr(&table));
+    assert!(
+        stdout(&table).contains("\nfindings 1: 1 critical\n"),
+        "{}",
+        stdout(&table)
+    );
+    let json = run(&[
+        "scan",
+        &image,
+        "--advisories",
+        &database,
+        "--format",
+        "json",
+        "--fail-on",
+        "high",
+    ]);
+    assert_eq!(json.status.code(), Some(4), "{}", stderr(&json));
+    assert_is_sample(&json.stdout, &sample);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let scanned = &json["findings"][sample.image.digest().to_string()]["findings"];
+    assert_eq!(scanned[0]["ids"], serde_json::json!(["CVE-2026-0001", "EX-1"]));
+    assert_eq!(scanned[0]["fixed"], "99999:0");
+
+    let sbom = directory.path().join("sbom.json");
+    let sbom = sbom.to_str().unwrap();
+    let written = run(&["scan", &image, "--format", "cyclonedx-json", "--output", sbom]);
+    assert_eq!(written.status.code(), Some(0));
+    let matched = run(&[
+        "match",
+        sbom,
+        "--advisories",
+        &database,
+        "--format",
+        "json",
+        "--fail-on",
+        "critical",
+    ]);
+    assert_eq!(matched.status.code(), Some(4), "{}", stderr(&matched));
+    let matched: Value = serde_json::from_slice(&matched.stdout).unwrap();
+    assert_eq!(&matched["findings"], scanned);
+
+    let info = run(&["advisories", "info", &database, "--json"]);
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!(
+        (&info["advisories"], &info["ecosystems"][0]["name"]),
+        (&1.into(), &"any".into())
+    );
+}
+
+#[test]
+fn what_cannot_be_matched_with_is_told_with_a_fix() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let good = database(directory.path(), "npm", "a");
+    let whole = fs::read(&good).unwrap();
+    let cut = file("cut", &whole[..whole.len() - 1]);
+    let (text, empty) = (file("text", b"no database"), file("empty", b""));
+    let sbom = file("sbom.json", br#"{"bomFormat":"CycloneDX"}"#);
+    for database in [&cut, &text, &empty] {
+        assert_fails(
+            &run(&["match", &sbom, "--advisories", database]),
+            "advisories_unusable",
+        );
+        assert_fails(&run(&["advisories", "info", database]), "advisories_unusable");
+    }
+    assert_fails(
+        &run(&["match", &sbom, "--advisories", "missing"]),
+        "advisories_unreadable",
+    );
+    assert_fails(
+        &run(&["match", "missing", "--advisories", &good]),
+        "sbom_unreadable",
+    );
+    assert_fails(&run(&["match", &text, "--advisories", &good]), "sbom_unusable");
+    assert_fails(
+        &run(&["scan", "a", "--advisories", &good, "--format", "cyclonedx-json"]),
+        "findings_unwritable",
+    );
+    // A broken source leaves the old database.
+    let broken = directory.path().join("broken");
+    fs::create_dir_all(broken.join("npm")).unwrap();
+    fs::write(broken.join("npm/all.zip"), "no archive").unwrap();
+    let built = run(&[
+        "advisories",
+        "build",
+        "--from",
+        broken.to_str().unwrap(),
+        "--output",
+        &good,
+    ]);
+    assert_fails(&built, "advisories_unreadable");
+    assert_eq!(fs::read(&good).unwrap(), whole);
+}
