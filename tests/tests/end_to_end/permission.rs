@@ -38,7 +38,8 @@ async fn a_scanner_that_may_not_write_reports_says_so_and_keeps_the_message() {
     world.tell(&tenant, Action::Push, &image).await;
     eventually("the failure is in the log", async || {
         let log = std::fs::read_to_string(world.cloud.log()).unwrap();
-        log.contains("\"code\":\"bucket_unavailable\"").then_some(())
+        log.contains("\"outcome.code\":\"bucket_unavailable\"")
+            .then_some(())
     })
     .await;
     assert_eq!(world.scan(&tenant, &image.digest).await, None);

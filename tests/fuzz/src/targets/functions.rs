@@ -23,11 +23,42 @@ use portwarden_receiver::{
     handler::handle,
 };
 use portwarden_testkit::events;
-use serde_json::Value;
+use portwarden_verifier::trust_policy::judge;
+use serde_json::{Value, json};
 
 use crate::law::error_is_short;
 
-targets! { invocation emulator_address }
+targets! { invocation emulator_address trust_policy }
+
+/// The trust policy of a tenant's role: what is taken is refused as soon as everybody is named beside us.
+fn trust_policy(input: &[u8]) {
+    let Ok(policy) = str::from_utf8(input) else {
+        return;
+    };
+    let connector = "arn:aws:iam::999988887777:role/portwarden-connector"
+        .parse()
+        .unwrap();
+    let external_id = "pw-0123456789abcdefghjkmnpqrs".parse().unwrap();
+    let judged = |policy: &str| judge(policy, &connector, &external_id);
+    let verdict = judged(policy);
+    let Ok(mut policy) = serde_json::from_str::<Value>(policy) else {
+        assert!(verdict.is_err());
+        return;
+    };
+    assert_eq!(judged(&policy.to_string()), verdict);
+    if verdict.is_ok() {
+        let statements = &mut policy["Statement"];
+        let everybody = json!({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"});
+        *statements = match statements.take() {
+            Value::Array(mut all) => {
+                all.push(everybody);
+                Value::Array(all)
+            }
+            one => json!([one, everybody]),
+        };
+        assert!(judged(&policy.to_string()).is_err(), "{policy}");
+    }
+}
 
 /// What invokes the receiver: a request of the HTTP API, or an event of the operator's own rule.
 fn invocation(input: &[u8]) {
