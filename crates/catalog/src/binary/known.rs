@@ -10,64 +10,114 @@ use crate::{
 struct Known {
     name: &'static str,
     is_file: fn(&str) -> bool,
-    /// What stands before the version.
-    before: &'static [u8],
+    says: Says,
 }
 
-static KNOWN: [Known; 8] = [
+/// How a program says its version.
+enum Says {
+    /// Between two texts; a zero byte is where a text of the program starts or ends.
+    Between(&'static [u8], &'static [u8]),
+    /// At the start of the text that Redis computes its build's id from.
+    RedisBuild,
+}
+
+use Says::{Between, RedisBuild};
+
+static KNOWN: [Known; 16] = [
     Known {
         name: "node",
         is_file: |file| file == "node" || file.starts_with("libnode.so"),
-        before: b"node.js/v",
+        says: Between(b"node.js/v", b""),
     },
     Known {
         name: "busybox",
         is_file: |file| file.starts_with("busybox"),
-        before: b"BusyBox v",
+        says: Between(b"BusyBox v", b""),
     },
     Known {
         name: "nginx",
-        is_file: |file| file == "nginx",
-        before: b"nginx version: nginx/",
+        is_file: |file| file.starts_with("nginx"),
+        says: Between(b"nginx version: nginx/", b""),
+    },
+    Known {
+        name: "openresty",
+        is_file: |file| file == "nginx" || file == "openresty",
+        says: Between(b"nginx version: openresty/", b""),
     },
     Known {
         name: "openssl",
         is_file: |file| file == "openssl" || file.starts_with("libcrypto.so"),
-        before: b"OpenSSL ",
+        says: Between(b"OpenSSL ", b""),
     },
     Known {
         name: "postgresql",
         is_file: |file| file == "postgres",
-        before: b"PostgreSQL ",
+        says: Between(b"postgres (PostgreSQL) ", b""),
+    },
+    Known {
+        name: "redis",
+        is_file: |file| file.starts_with("redis-"),
+        says: RedisBuild,
+    },
+    Known {
+        name: "valkey",
+        is_file: |file| file.starts_with("valkey-"),
+        says: RedisBuild,
+    },
+    Known {
+        name: "memcached",
+        is_file: |file| file == "memcached",
+        says: Between(b"\0memcached ", b""),
+    },
+    Known {
+        name: "mariadb",
+        is_file: |file| ["mariadbd", "mariadb", "mysqld", "mysql"].contains(&file),
+        says: Between(b"\0", b"-MariaDB"),
     },
     Known {
         name: "httpd",
         is_file: |file| file == "httpd" || file == "apache2",
-        before: b"Apache/",
+        says: Between(b"Apache/", b""),
     },
     Known {
         name: "haproxy",
         is_file: |file| file == "haproxy",
-        before: b"HAProxy version ",
+        says: Between(b" version ", b", released "),
     },
     Known {
         name: "php",
-        is_file: |file| file == "php" || file.starts_with("php-fpm") || file.starts_with("libphp"),
-        before: b"X-Powered-By: PHP/",
+        is_file: |file| file.starts_with("php") || file.starts_with("libphp"),
+        says: Between(b"X-Powered-By: PHP/", b""),
+    },
+    Known {
+        name: "ruby",
+        is_file: |file| file.starts_with("ruby") || file.starts_with("libruby"),
+        says: Between(b"\0ruby ", b" ("),
+    },
+    Known {
+        name: "perl",
+        is_file: |file| file.starts_with("perl") || file.starts_with("libperl.so"),
+        says: Between(b"\0v", b"\0"),
+    },
+    Known {
+        name: "bash",
+        is_file: |file| file == "bash",
+        says: Between(b"@(#)Bash version ", b"("),
     },
 ];
 
 /// Looks for the version of a program that its file's name says to be well known.
 pub(super) struct Version {
-    known: Option<&'static Known>,
+    known: Vec<&'static Known>,
     python: Option<String>,
-    found: Option<String>,
+    /// A name and a version.
+    found: Option<(&'static str, String)>,
 }
 
 impl Version {
     pub(super) fn of(file: &str) -> Self {
         Self {
-            known: KNOWN.iter().find(|known| (known.is_file)(file)),
+            known: KNOWN.iter().filter(|known| (known.is_file)(file)).collect(),
             python: python(file),
             found: None,
         }
@@ -92,36 +142,81 @@ impl Evidence for Version {
             return;
         }
         let bytes = window.bytes();
-        if let Some(known) = self.known {
-            let places = memchr::memmem::find_iter(bytes, known.before);
-            let mut versions = places
-                .take_while(|&at| at < count)
-                .filter_map(|at| version(&bytes[at + known.before.len()..]));
-            self.found = versions.next().map(str::to_owned);
-        }
+        self.found = self.known.iter().find_map(|known| {
+            let version = match known.says {
+                Between(before, behind) => between(bytes, count, before, behind),
+                RedisBuild => redis_build(bytes, count),
+            }?;
+            Some((known.name, version.to_owned()))
+        });
         if let Some(start) = &self.python {
             // A text of its own, which Python shows as its version.
             let text = [b"\0", start.as_bytes()].concat();
-            let places = memchr::memmem::find_iter(bytes, &text);
-            let mut versions = places.take_while(|&at| at < count).filter_map(|at| {
+            let mut places = memchr::memmem::find_iter(bytes, &text).take_while(|&at| at < count);
+            let version = places.find_map(|at| {
                 let version = version(&bytes[at + 1..])?;
                 (bytes.get(at + 1 + version.len()) == Some(&0)).then_some(version)
             });
-            self.found = versions.next().map(str::to_owned);
+            self.found = version.map(|version| ("python", version.to_owned()));
         }
     }
 
     fn finish(self: Box<Self>) -> (Vec<Declared>, Option<PartialCode>) {
-        let name = if self.python.is_some() {
-            Some("python")
-        } else {
-            self.known.map(|known| known.name)
-        };
-        let package = name
-            .zip(self.found)
+        let package = self
+            .found
             .and_then(|(name, version)| Declared::new(PackageKind::Generic, name, Some(&version)));
         (package.into_iter().collect(), None)
     }
+}
+
+/// Finds the first version that stands between two texts, the first of which starts in the first `count` bytes.
+fn between<'b>(bytes: &'b [u8], count: usize, before: &[u8], behind: &[u8]) -> Option<&'b str> {
+    let mut places = memchr::memmem::find_iter(bytes, before).take_while(|&at| at < count);
+    places.find_map(|at| {
+        let rest = &bytes[at + before.len()..];
+        // Some texts before are found everywhere, and what follows decides.
+        rest.first().filter(|byte| byte.is_ascii_digit())?;
+        if behind.is_empty() {
+            return version(rest);
+        }
+        let rest = &rest[..rest.len().min(MAX_VERSION + behind.len())];
+        let text = &rest[..memchr::memmem::find(rest, behind)?];
+        std::str::from_utf8(text).ok().filter(|text| is_version(text))
+    })
+}
+
+/// Finds the version that starts the text of which Redis, or what came of it, computes its build's id.
+///
+/// The parts of that text follow each other without a gap: the version, `HOST-` (nothing in a reproducible build), the
+/// time in seconds, and, in a release, a zero for no changes and eight for no commit. A host that is a container has a
+/// name of twelve hexadecimal digits; of any other its first letter ends the version. Source: Redis, `release.c` and
+/// `mkreleasehdr.sh`.
+fn redis_build(bytes: &[u8], count: usize) -> Option<&str> {
+    const NO_COMMIT: &[u8] = b"000000000\0";
+    const TIME: usize = 10;
+    const CONTAINER: usize = 12;
+    memchr::memmem::find_iter(bytes, NO_COMMIT).find_map(|end| {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let start = bytes[..end]
+            .iter()
+            .rposition(|byte| !is_part(byte))
+            .map_or(0, |at| at + 1);
+        let (rest, time) = bytes[start..end].split_last_chunk::<TIME>()?;
+        if start >= count || !time.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let rest = rest.strip_suffix(b"-").unwrap_or(rest);
+        let rest = match rest.split_last_chunk::<CONTAINER>() {
+            Some((rest, host)) if host.iter().all(u8::is_ascii_hexdigit) => rest,
+            _ => rest,
+        };
+        // What stands before the text may look as if it belonged to it.
+        let from = rest.iter().position(u8::is_ascii_digit)?;
+        let is_number = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+        let text = rest[from..].split(|byte| !is_number(byte)).next()?;
+        let text = std::str::from_utf8(text).ok()?;
+        (is_version(text) && text.matches('.').count() == 2).then_some(text)
+    })
 }
 
 /// Reads a version: digits, a dot, more digits, and what belongs to them.
@@ -133,11 +228,16 @@ fn version(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(&bytes[..end])
         .ok()?
         .trim_end_matches(['.', '-']);
-    let (major, minor) = text.split_once('.')?;
-    let is_version = !major.is_empty()
-        && major.bytes().all(|byte| byte.is_ascii_digit())
-        && minor.starts_with(|c: char| c.is_ascii_digit());
-    is_version.then_some(text)
+    is_version(text).then_some(text)
+}
+
+fn is_version(text: &str) -> bool {
+    text.split_once('.').is_some_and(|(major, minor)| {
+        !major.is_empty()
+            && major.bytes().all(|byte| byte.is_ascii_digit())
+            && minor.starts_with(|c: char| c.is_ascii_digit())
+            && !minor.contains(|c: char| c.is_control() || c.is_whitespace())
+    })
 }
 
 #[cfg(test)]
@@ -179,7 +279,61 @@ mod tests {
                 "OpenSSL 1.1.1w  11 Sep 2023\0",
                 Some("openssl 1.1.1w"),
             ),
-            ("postgres", "PostgreSQL 16.1 (Debian)\0", Some("postgresql 16.1")),
+            (
+                "postgres",
+                "before upgrading to PostgreSQL 9.1.\0postgres (PostgreSQL) 16.1 (Debian)\n\0",
+                Some("postgresql 16.1"),
+            ),
+            (
+                "haproxy",
+                "not supported any more since HAProxy version 2.5.\0 version 2.6.12-1+deb12u4, released 2026/10/17\0",
+                Some("haproxy 2.6.12-1+deb12u4"),
+            ),
+            (
+                "nginx",
+                "nginx version: openresty/1.25.3.1\0",
+                Some("openresty 1.25.3.1"),
+            ),
+            (
+                "mariadbd",
+                "\x005.7.31\x0010.11.6-MariaDB\0",
+                Some("mariadb 10.11.6"),
+            ),
+            ("mysqld", "\x005.7.31\0", None),
+            (
+                "ruby",
+                "\0ruby 3.1.7p261 (2025-03-26 revision 0a3704f218)\0",
+                Some("ruby 3.1.7p261"),
+            ),
+            ("libperl.so.5.36", "\0v%vd\0v5.36.0\0", Some("perl 5.36.0")),
+            (
+                "bash",
+                "@(#)Bash version 5.2.15(1) release GNU\0",
+                Some("bash 5.2.15"),
+            ),
+            ("memcached", "\0memcached 1.6.18\n\0", Some("memcached 1.6.18")),
+            // As Debian builds it, with bytes before that belong to a number; by a builder; in a container.
+            (
+                "redis-server",
+                "\x007.0.3\0\x01A7.0.151790282056000000000\0",
+                Some("redis 7.0.15"),
+            ),
+            (
+                "redis-cli",
+                "\x007.2.4buildkitsandbox-1704826547000000000\0",
+                Some("redis 7.2.4"),
+            ),
+            (
+                "redis-server",
+                "\x006.0.163f2a5b6c7d8e-1704826547000000000\0",
+                Some("redis 6.0.16"),
+            ),
+            (
+                "valkey-server",
+                "\0valkey8.0.1builder-1704826547000000000\0",
+                Some("valkey 8.0.1"),
+            ),
+            ("redis-server", "\x00100000000000000000000\x007.0.15\0", None),
             (
                 "libpython3.11.so.1.0",
                 "\x003.11.\x003.11.4\0",

@@ -83,5 +83,5 @@ fn look_through(content: &mut dyn BufRead, evidence: &mut [Box<dyn Evidence>], r
 /// How much is looked through at once.
 const PIECE: usize = 64 << 10;
 
-/// At least as long as each mark that evidence starts with.
-const MARK: usize = 64;
+/// At least as long as each mark that evidence starts with, and each text that is all of it.
+const MARK: usize = 160;

@@ -1,4 +1,4 @@
-use crate::facts::{Declared, PackageKind};
+use crate::facts::{Declared, PackageKind, word};
 
 /// Reads the artifact that Maven says to have packed.
 pub(super) fn pom_properties(text: &str) -> Option<Declared> {
@@ -17,40 +17,63 @@ pub(super) fn pom_properties(text: &str) -> Option<Declared> {
     )
 }
 
-/// Reads what a manifest says of the archive.
-pub(super) fn manifest(text: &str) -> Option<Declared> {
-    let attributes = main_attributes(text);
-    let value = |keys: &[&str]| {
-        keys.iter().find_map(|key| {
-            let (_, value) = attributes
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(key))?;
-            Some(value.trim()).filter(|value| !value.is_empty() && !value.starts_with("${"))
-        })
-    };
-    let name = value(&[
-        "Bundle-SymbolicName",
-        "Automatic-Module-Name",
-        "Implementation-Title",
-        "Specification-Title",
-    ])?;
-    // A symbolic name can have directives behind it.
-    let name = name.split(';').next()?.trim();
-    let version = value(&[
-        "Implementation-Version",
-        "Bundle-Version",
-        "Specification-Version",
-    ]);
-    let group = value(&["Implementation-Vendor-Id"]).filter(|group| !group.contains(char::is_whitespace));
-    let full = match group {
-        Some(group) if !name.starts_with(group) => format!("{group}:{name}"),
-        _ => name.to_owned(),
-    };
-    let mut package = Declared::new(PackageKind::Maven, &full, version)?;
-    if let Some(license) = value(&["Bundle-License"]) {
-        package.add_license(license);
+/// What a manifest says of its archive.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Manifest {
+    group: Option<String>,
+    name: Option<String>,
+    version: Option<String>,
+    license: Option<String>,
+}
+
+impl Manifest {
+    /// Reads a manifest; a name with spaces in it is a title for people.
+    pub(super) fn read(text: &str) -> Self {
+        let attributes = main_attributes(text);
+        let value = |keys: &[&str]| {
+            keys.iter().find_map(|key| {
+                let (_, value) = attributes
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+                // A symbolic name can have directives behind it.
+                let value = value.split(';').next()?.trim();
+                (!value.is_empty() && !value.starts_with("${")).then_some(value)
+            })
+        };
+        let word = |keys: &[&str]| value(keys).and_then(word).map(str::to_owned);
+        Self {
+            group: word(&["Implementation-Vendor-Id"]),
+            name: word(&[
+                "Bundle-SymbolicName",
+                "Automatic-Module-Name",
+                "Implementation-Title",
+                "Specification-Title",
+            ]),
+            version: word(&[
+                "Implementation-Version",
+                "Bundle-Version",
+                "Specification-Version",
+            ]),
+            license: value(&["Bundle-License"]).map(str::to_owned),
+        }
     }
-    Some(package)
+
+    /// Declares the archive, given what its file's name says. That name is the artifact's where it has a version, and
+    /// where the manifest has no name.
+    pub(super) fn declare(self, file: &str, file_version: Option<&str>) -> Option<Declared> {
+        let own = self.name.filter(|_| file_version.is_none());
+        let version = file_version.or(self.version.as_deref());
+        let name = own.as_deref().unwrap_or(file);
+        let full = match self.group {
+            Some(group) if !name.starts_with(&group) => format!("{group}:{name}"),
+            _ => name.to_owned(),
+        };
+        let mut package = Declared::new(PackageKind::Maven, &full, version)?;
+        if let Some(license) = self.license {
+            package.add_license(&license);
+        }
+        Some(package)
+    }
 }
 
 /// Reads the attributes of the archive as a whole, which end with an empty line; a line that starts with a space goes on
@@ -78,29 +101,40 @@ mod tests {
 
     #[test]
     fn a_manifest_names_its_archive_in_several_ways() {
-        for (text, expected) in [
+        for (text, file, expected) in [
             (
                 "Bundle-SymbolicName: org.x.a; singleton:=true\nBundle-Version: 1\nBundle-License: MIT\n",
-                Some(("org.x.a", Some("1"))),
+                ("a", None),
+                ("org.x.a", Some("1")),
             ),
             (
                 "Implementation-Title: core\nImplementation-Vendor-Id: org.x\nImplementation-Version: 2\n",
-                Some(("org.x:core", Some("2"))),
+                ("a", None),
+                ("org.x:core", Some("2")),
+            ),
+            (
+                "Implementation-Title: core\nImplementation-Vendor-Id: org.x\nImplementation-Version: 2\n",
+                ("x-core", Some("2.1")),
+                ("org.x:x-core", Some("2.1")),
             ),
             (
                 "Implementation-Title: ${name}\nSpecification-Title: b\n",
-                Some(("b", None)),
+                ("a", None),
+                ("b", None),
             ),
-            ("Implementation-Title: Some words\n", None),
+            (
+                "Implementation-Title: Java Runtime Environment\nImplementation-Version: 17.0.21.1\n",
+                ("jrt-fs", None),
+                ("jrt-fs", Some("17.0.21.1")),
+            ),
             (
                 "Manifest-Version: 1.0\n\nImplementation-Title: of a section\n",
-                None,
+                ("a", None),
+                ("a", None),
             ),
         ] {
-            let declared = manifest(text);
-            let found = declared
-                .as_ref()
-                .map(|package| (package.name.as_str(), package.version.as_deref()));
+            let declared = Manifest::read(text).declare(file.0, file.1).unwrap();
+            let found = (declared.name.as_str(), declared.version.as_deref());
             assert_eq!(found, expected, "{text}");
         }
     }

@@ -11,11 +11,14 @@ mod runtime;
 
 use std::io::{BufRead, Read as _};
 
-use self::archive::{Archive, Member};
+use self::{
+    archive::{Archive, Member},
+    manifest::Manifest,
+};
 use crate::{
     Limits, PartialCode,
     cataloguer::{Inspector, Reading},
-    facts::{Declared, PackageKind, word},
+    facts::{Declared, word},
     path::split,
 };
 
@@ -69,7 +72,7 @@ struct Reader<'l> {
 #[derive(Default)]
 struct Found {
     artifacts: Vec<Declared>,
-    manifest: Option<Declared>,
+    manifest: Option<Manifest>,
 }
 
 impl Reader<'_> {
@@ -127,7 +130,7 @@ impl Reader<'_> {
         } else if name.eq_ignore_ascii_case("META-INF/MANIFEST.MF")
             && let Some(text) = self.text(member)
         {
-            found.manifest = manifest::manifest(&text);
+            found.manifest = Some(Manifest::read(&text));
         }
     }
 
@@ -161,23 +164,13 @@ impl Found {
             return self.artifacts;
         }
         let (name, version) = split_name(stem);
-        let named = || Declared::new(PackageKind::Maven, name, version);
-        match self.manifest {
-            // A file's name is the artifact's; a manifest often says a title for people, or the product's version.
-            Some(declared) if version.is_some() => {
-                let group = declared.name.split_once(':').map(|(group, _)| group);
-                let name = group.map_or_else(|| name.to_owned(), |group| format!("{group}:{name}"));
-                let package = Declared::new(PackageKind::Maven, &name, version).map(|package| Declared {
-                    licenses: declared.licenses,
-                    ..package
-                });
-                package.into_iter().collect()
-            }
-            Some(declared) if declared.version.is_some() => vec![declared],
-            _ if version.is_some() || kind.eq_ignore_ascii_case("jar") => named().into_iter().collect(),
-            // The archive of an application, which is no package.
-            _ => Vec::new(),
-        }
+        let package = self.manifest.unwrap_or_default().declare(name, version);
+        // The archive of an application that says no version is no package.
+        let is_jar = kind.eq_ignore_ascii_case("jar");
+        package
+            .filter(|package| is_jar || package.version.is_some())
+            .into_iter()
+            .collect()
     }
 }
 

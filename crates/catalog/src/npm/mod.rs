@@ -1,9 +1,10 @@
 //! npm, and the package managers that lay packages out as it does (Yarn, pnpm).
 //!
-//! An installed package is a folder in `node_modules` with a `package.json` that has a name and a version. A
-//! `node_modules` deeper within a package counts only right below it (`a/node_modules/b`): what lies in other folders of
-//! a package (`a/test/fixtures/node_modules/b`) was shipped with it, and nothing loads it. Source: npm's
-//! `package.json(5)` and `folders(5)`.
+//! A package is a folder with a `package.json` that has a name and a version. Package managers put such folders into
+//! `node_modules`; elsewhere they are applications themselves, packages of distributions (`usr/share/nodejs`), programs
+//! that were unpacked by hand (`opt/yarn-v1.22.22`), and what other packages bundle. Nothing tells bundled code that runs
+//! from samples that do not, so all of it is listed; but only where a package manager installs, a file that cannot be
+//! read is a flaw. Source: npm's `package.json(5)` and `folders(5)`.
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -18,13 +19,16 @@ pub(crate) struct Npm;
 
 impl Cataloguer for Npm {
     fn wants(&self, path: &str) -> bool {
-        path.strip_suffix("/package.json").is_some_and(is_package_folder)
+        path.strip_suffix("package.json")
+            .is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
     }
 
-    fn read(&self, _path: &str, content: &[u8]) -> Reading {
+    fn read(&self, path: &str, content: &[u8]) -> Reading {
+        let is_installed = path.strip_suffix("/package.json").is_some_and(is_package_folder);
+        let malformed = || Reading::default().with_flaw(PartialCode::Malformed, is_installed);
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         let Ok(json) = serde_json::from_slice::<PackageJson>(content) else {
-            return Reading::default().with_flaw(PartialCode::Malformed, true);
+            return malformed();
         };
         let (Some(Value::String(name)), Some(Value::String(version))) =
             (short(json.name), short(json.version))
@@ -44,7 +48,7 @@ impl Cataloguer for Npm {
                 }
                 Reading::of_packages(vec![package])
             }
-            None => Reading::default().with_flaw(PartialCode::Malformed, true),
+            None => malformed(),
         }
     }
 }
@@ -115,31 +119,52 @@ mod tests {
     use crate::facts::Facts;
 
     #[test]
-    fn wants_installed_packages_only() {
+    fn package_managers_install_into_some_folders_only() {
+        for folder in [
+            "node_modules/a",
+            "usr/local/lib/node_modules/npm",
+            "usr/local/lib/node_modules/npm/node_modules/@npmcli/fs",
+            "app/node_modules/@scope/a/node_modules/b",
+            "app/node_modules/.pnpm/a@1.0.0/node_modules/a",
+            "app/node_modules/.pnpm/a@1.0.0/node_modules/@s/a",
+        ] {
+            assert!(is_package_folder(folder), "{folder}");
+        }
+        for folder in [
+            "",
+            "app",
+            "node_modules",
+            "node_modules/@scope",
+            "node_modules/a/test",
+            "node_modules/a/test/fixtures/node_modules/b",
+            "node_modules/a/dist/esm",
+            "node_modules/.cache/x",
+            "app/not_node_modules/a",
+        ] {
+            assert!(!is_package_folder(folder), "{folder}");
+        }
+    }
+
+    #[test]
+    fn packages_are_wanted_wherever_they_lie() {
         for path in [
+            "package.json",
+            "opt/yarn-v1.22.22/package.json",
             "node_modules/a/package.json",
-            "usr/local/lib/node_modules/npm/package.json",
-            "usr/local/lib/node_modules/npm/node_modules/@npmcli/fs/package.json",
-            "app/node_modules/@scope/a/node_modules/b/package.json",
-            "app/node_modules/.pnpm/a@1.0.0/node_modules/a/package.json",
-            "app/node_modules/.pnpm/a@1.0.0/node_modules/@s/a/package.json",
         ] {
             assert!(Npm.wants(path), "{path}");
         }
-        for path in [
-            "package.json",
-            "app/package.json",
-            "node_modules/package.json",
-            "node_modules/@scope/package.json",
-            "node_modules/a/test/package.json",
-            "node_modules/a/test/fixtures/node_modules/b/package.json",
-            "node_modules/a/dist/esm/package.json",
-            "node_modules/.cache/x/package.json",
-            "app/not_node_modules/a/package.json",
-            "node_modules/a/package.json.bak",
-        ] {
+        for path in ["a/package.json.bak", "a/my-package.json", "a/package.json/b"] {
             assert!(!Npm.wants(path), "{path}");
         }
+        let found = Npm.read(
+            "opt/yarn-v1.22.22/package.json",
+            br#"{"name":"yarn","version":"1.22.22"}"#,
+        );
+        let yarn = Declared::new(PackageKind::Npm, "yarn", Some("1.22.22"));
+        assert_eq!(found, Reading::of_packages(yarn.into_iter().collect()));
+        let sample = "node_modules/resolve/test/malformed/package.json";
+        assert_eq!(Npm.read(sample, b"{"), Reading::default());
     }
 
     fn read(content: &str) -> Reading {
@@ -209,9 +234,9 @@ mod tests {
         }
 
         #[test]
-        fn any_path_is_wanted_or_not(path in "(/|node_modules|@s|a|\\.pnpm|package\\.json|){0,12}") {
-            if Npm.wants(&path) {
-                prop_assert!(path.contains("node_modules/") && path.ends_with("/package.json"));
+        fn any_folder_is_a_packages_or_not(folder in "(/|node_modules|@s|a|\\.pnpm|){0,12}") {
+            if is_package_folder(&folder) {
+                prop_assert!(folder.contains("node_modules/"));
             }
         }
     }
