@@ -30,12 +30,12 @@ use crate::{
     text::printable,
 };
 
-/// Scans an image of a registry or of an OCI layout, and prints its packages.
+/// Scans an image of a registry, of an OCI layout or of a file, and prints its packages.
 ///
 /// Layers are streamed: nothing is written to disk, and memory does not grow with the image.
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// [REGISTRY/]NAME[:TAG|@DIGEST], or oci:DIR[:TAG|@DIGEST] for an OCI layout
+    /// [REGISTRY/]NAME[:TAG|@DIGEST], oci:DIR[:TAG|@DIGEST] for an OCI layout, or docker-archive:FILE[:NAME:TAG]
     #[arg(value_name = "IMAGE")]
     image: String,
     /// How the result is written

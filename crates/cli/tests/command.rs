@@ -12,7 +12,10 @@ use std::{
 
 use portwarden_oci::{Platform, RepositoryName, Tag};
 use portwarden_testkit::{
-    image::{Artifact, Compression, Image, ImageBuilder, IndexBuilder, LayerBuilder, write_oci_layout},
+    image::{
+        Artifact, Compression, Image, ImageBuilder, IndexBuilder, LayerBuilder, write_docker_archive,
+        write_oci_layout,
+    },
     registry::{Access, Fault, RegistryServer, Settings, Times},
     sample::{self, Sample},
 };
@@ -139,6 +142,35 @@ fn a_layout_is_scanned_in_every_format() {
     let packages = spdx["packages"].as_array().unwrap().iter();
     let libraries = packages.filter(|package| package["primaryPackagePurpose"] == "LIBRARY");
     assert_eq!(libraries.count(), sample.expected.len());
+}
+
+#[test]
+fn a_saved_image_is_scanned_like_a_layout() {
+    let directory = tempfile::tempdir().unwrap();
+    let sample = sample::image();
+    let report = |image: &str| -> Value {
+        let output = run(&["scan", image, "--format", "json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let expected = report(&layout(&directory.path().join("layout"), &sample.image));
+    let file = directory.path().join("image.tar");
+    write_docker_archive(&file, "shop/web:1.4", &sample.image).unwrap();
+    let image = format!("docker-archive:{}", file.display());
+    for name in ["", ":shop/web:1.4", ":docker.io/shop/web:1.4", ":@0"] {
+        let report = report(&format!("{image}{name}"));
+        assert_eq!(report["image"]["tags"], serde_json::json!(["1.4"]));
+        assert_eq!(
+            report["platforms"][0]["packages"], expected["platforms"][0]["packages"],
+            "{name}"
+        );
+    }
+    assert_fails(
+        &run(&["scan", &format!("{image}:shop/web:2")]),
+        "archive_unusable",
+    );
+    assert_fails(&run(&["scan", &format!("{image}.gone")]), "archive_unusable");
+    assert_fails(&run(&["scan", "docker-archive:"]), "archive_unusable");
 }
 
 #[tokio::test(flavor = "multi_thread")]

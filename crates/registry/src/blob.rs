@@ -7,7 +7,10 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 use portwarden_oci::{Descriptor, Digest, DigestHasher};
-use tokio::runtime::Handle;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    runtime::Handle,
+};
 
 use crate::RegistryError;
 
@@ -163,6 +166,22 @@ impl Blob {
             })
         }
     }
+}
+
+/// Reads to the end, in pieces of 128 KiB.
+pub(crate) fn pieces(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    error_of: impl Fn(io::Error) -> BlobError + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
+    const PIECE: usize = 128 * 1024;
+    stream::unfold((reader, error_of), move |(mut reader, error_of)| async move {
+        let mut piece = BytesMut::with_capacity(PIECE);
+        match reader.read_buf(&mut piece).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(piece.freeze()), (reader, error_of))),
+            Err(source) => Some((Err(error_of(source)), (reader, error_of))),
+        }
+    })
 }
 
 impl Stream for Blob {

@@ -2,7 +2,7 @@ use std::{error::Error, fmt, io, str::FromStr, time::Duration};
 
 use portwarden_oci::{Digest, ManifestError};
 
-use crate::LayoutError;
+use crate::{ArchiveError, LayoutError};
 
 /// Why a manifest or blob cannot be had.
 ///
@@ -91,6 +91,9 @@ pub enum RegistryError {
     /// An image layout on disk cannot be used.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// An archive of images cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
 }
 
 impl RegistryError {

@@ -5,13 +5,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use bytes::Bytes;
 use portwarden_oci::{Descriptor, Digest, ImageIndex, Manifest, MediaType, Tag, Version};
 use serde::Deserialize;
 use tokio::{fs::File, io::AsyncReadExt as _};
 
-use crate::{Blob, BlobError, FetchedManifest, ImageSource, RegistryError, source::refuse_foreign};
+use crate::{
+    Blob, BlobError, FetchedManifest, ImageSource, RegistryError, blob::pieces, source::refuse_foreign,
+};
 
 /// Images in a directory of the OCI image layout.
 ///
@@ -24,9 +25,6 @@ pub struct OciLayout {
 
 /// The annotation that holds an image's tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-
-/// How many bytes of a blob's file are read at once.
-const PIECE: usize = 128 * 1024;
 
 /// Why an image layout cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -166,14 +164,7 @@ impl ImageSource for OciLayout {
         let digest = descriptor.digest;
         let file = open_file(&self.blob_path(digest)).await?;
         let file = file.ok_or_else(|| self.not_found(&format!("the blob {digest}")))?;
-        let pieces = stream::unfold(file, move |mut file| async move {
-            let mut piece = BytesMut::with_capacity(PIECE);
-            match file.read_buf(&mut piece).await {
-                Ok(0) => None,
-                Ok(_) => Some((Ok(piece.freeze()), file)),
-                Err(source) => Some((Err(BlobError::File { digest, source }), file)),
-            }
-        });
+        let pieces = pieces(file, move |source| BlobError::File { digest, source });
         Ok(Blob::new(descriptor, pieces))
     }
 }

@@ -6,6 +6,7 @@
 //! Sources: OCI image specification (`layer.md`, `config.md`, `manifest.md`, `image-index.md`, `image-layout.md`).
 
 mod builder;
+mod docker_archive;
 mod index;
 mod layer;
 mod layout;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use portwarden_oci::{Descriptor, Digest, MediaType};
 
 pub use builder::{Format, Image, ImageBuilder};
+pub use docker_archive::write_docker_archive;
 pub use index::{Index, IndexBuilder};
 pub use layer::{Compression, Layer, LayerBuilder, RawEntry};
 pub use layout::write_oci_layout;

@@ -9,8 +9,8 @@ use clap::Args;
 use portwarden_core::problem::Problem;
 use portwarden_oci::{Manifest, Platform, Reference, Version};
 use portwarden_registry::{
-    AllowedHosts, Credentials, ImageSource, LayoutError, LayoutReference, Network, Refusal, Registry,
-    RegistryError,
+    AllowedHosts, ArchiveError, ArchiveReference, Credentials, ImageSource, LayoutError, LayoutReference,
+    Network, Refusal, Registry, RegistryError,
 };
 use secrecy::SecretString;
 
@@ -23,6 +23,8 @@ pub(super) enum ImageName {
     Registry(Reference),
     /// In an OCI layout on disk.
     Layout(LayoutReference),
+    /// In a file that `docker save` wrote.
+    Archive(ArchiveReference),
 }
 
 /// How a registry is reached.
@@ -52,7 +54,7 @@ pub(super) struct Source {
     pub(super) named: Version,
     /// The version to scan: the one that was asked for, or one image of its index.
     pub(super) version: Version,
-    /// The registry, and whether somebody logged in there; none for a layout.
+    /// The registry, and whether somebody logged in there; none for a layout or a file.
     registry: Option<Login>,
 }
 
@@ -70,10 +72,16 @@ impl FromStr for ImageName {
         if text.starts_with("oci:") {
             return text.parse().map(Self::Layout).map_err(|error| of_layout(&error));
         }
+        if text.starts_with("docker-archive:") {
+            return text
+                .parse()
+                .map(Self::Archive)
+                .map_err(|error| of_archive(&error));
+        }
         text.parse().map(Self::Registry).map_err(|error| {
             let message = format!("{text:?} does not name an image");
-            let fix = "give REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST in lower case, or oci:DIR for a layout on \
-                       disk";
+            let fix = "give REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST in lower case, oci:DIR for a layout on \
+                       disk, or docker-archive:FILE";
             Failure::new("image_name_invalid", message, fix).because(&error)
         })
     }
@@ -90,6 +98,18 @@ impl ImageName {
                     images: Box::new(layout),
                     repository,
                     named: version.clone(),
+                    version,
+                    registry: None,
+                })
+            }
+            Self::Archive(archive) => {
+                let repository = archive.file.display().to_string();
+                let archive = archive.open().await.map_err(|error| of_file(&error))?;
+                let version = Version::Digest(archive.digest());
+                Ok(Source {
+                    named: archive.tag().cloned().map_or(version.clone(), Version::Tag),
+                    images: Box::new(archive),
+                    repository,
                     version,
                     registry: None,
                 })
@@ -190,12 +210,8 @@ impl Source {
     /// Says what to do about an error of the source.
     pub(super) fn failure(&self, error: &RegistryError) -> Failure {
         match (&self.registry, error) {
-            (_, RegistryError::Layout(error)) => of_layout(error),
             (Some(login), error) => login.failure(error),
-            (None, error) => {
-                let fix = "name an image that the layout holds, or write the layout again";
-                Failure::new("image_not_found", error.to_string(), fix).because_of_source(error)
-            }
+            (None, error) => of_file(error),
         }
     }
 }
@@ -319,6 +335,31 @@ fn ecr_region(registry: &str) -> Option<&str> {
         .strip_prefix("dkr.ecr.")
         .or_else(|| rest.strip_prefix("dkr.ecr-fips."))?;
     (account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit())).then_some(region)
+}
+
+/// Says what to do about an error of an image on disk.
+fn of_file(error: &RegistryError) -> Failure {
+    match error {
+        RegistryError::Layout(error) => of_layout(error),
+        RegistryError::Archive(error) => of_archive(error),
+        error => {
+            let fix = "name an image that is there, or write the layout or the archive again";
+            Failure::new("image_not_found", error.to_string(), fix).because_of_source(error)
+        }
+    }
+}
+
+fn of_archive(error: &ArchiveError) -> Failure {
+    let fix = match error {
+        ArchiveError::Choice { .. } => "add :NAME:TAG to the file, or :@N, counted from 0",
+        ArchiveError::Reference(_) => {
+            "give docker-archive:FILE, docker-archive:FILE:NAME:TAG or docker-archive:FILE:@N; FILE has no colon"
+        }
+        ArchiveError::Unreadable { .. } => "check the file's name, and that this user may read it",
+        ArchiveError::Compressed(_) => "unpack the file first, with gunzip or zstd -d",
+        ArchiveError::NotAnArchive { .. } => "give a file as `docker save IMAGE --output FILE` writes it",
+    };
+    Failure::new("archive_unusable", error.to_string(), fix).because_of_source(error)
 }
 
 fn of_layout(error: &LayoutError) -> Failure {

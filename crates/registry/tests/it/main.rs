@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blob;
+mod docker_archive;
 mod fault;
 mod host;
 mod interop;

@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, sync::LazyLock};
 
 use portwarden_oci::{Digest, Manifest, Version};
 use portwarden_registry::{
-    AllowedHosts, Credentials, ImageSource as _, LayoutReference, Network, OciLayout, Registry, fuzz,
+    AllowedHosts, ArchiveReference, Credentials, ImageSource, LayoutReference, Network, OciLayout, Registry,
+    fuzz,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::law::{error_is_short, is_one_plain_word};
 
-targets! { challenges answer_headers token layout layout_reference registry_host }
+targets! { challenges answer_headers token layout layout_reference docker_archive registry_host }
 
 /// A `WWW-Authenticate` header.
 fn challenges(input: &[u8]) {
@@ -95,16 +96,19 @@ async fn read_layout(directory: &Path) {
         Ok(layout) => layout,
         Err(error) => return error_is_short(&error),
     };
-    let version = match layout.only_image() {
-        Ok(version) => version,
-        Err(error) => return error_is_short(&error),
-    };
-    match layout.manifest(&version).await {
+    match layout.only_image() {
+        Ok(version) => read_image(&layout, &version).await,
+        Err(error) => error_is_short(&error),
+    }
+}
+
+async fn read_image(source: &dyn ImageSource, version: &Version) {
+    match source.manifest(version).await {
         Ok(fetched) => {
             assert_eq!(fetched.digest, Digest::of(&fetched.bytes));
             assert_eq!(version.to_string(), fetched.digest.to_string());
             if let Manifest::Image(image) = fetched.manifest
-                && let Ok(blob) = layout.blob(&image.config).await
+                && let Ok(blob) = source.blob(&image.config).await
             {
                 // Nothing is read to its end that is not what its descriptor says.
                 if let Ok(content) = blob.read_to_end(64 << 10).await {
@@ -136,6 +140,25 @@ fn layout_reference(input: &[u8]) {
         }
         // It names the text, which a person has just typed.
         Err(error) => assert!(error.to_string().len() <= 16 * text.len() + 200),
+    }
+}
+
+/// A file that `docker save` could have written; the name of the wanted image, and the file behind a byte 0.
+fn docker_archive(input: &[u8]) {
+    let end = input.iter().position(|&byte| byte == 0).unwrap_or(0);
+    let (image, content) = input.split_at(end);
+    let path = DIRECTORY.path().join("image.tar");
+    fs::write(&path, content.strip_prefix(b"\0").unwrap_or(content)).unwrap();
+    let image = String::from_utf8_lossy(image);
+    let text = match &*image {
+        "" => format!("docker-archive:{}", path.display()),
+        image => format!("docker-archive:{}:{image}", path.display()),
+    };
+    let reference: ArchiveReference = text.parse().unwrap();
+    match RUNTIME.block_on(reference.open()) {
+        Ok(archive) => RUNTIME.block_on(read_image(&archive, &Version::Digest(archive.digest()))),
+        // It names the image that was asked for and those that there are, which may be long.
+        Err(error) => assert!(error.to_string().len() <= 8 * input.len() + 1000),
     }
 }
 
