@@ -109,6 +109,33 @@ OPERATOR = [
         "nobody_is_everybody",
         without(*_properties("OperatorEventsDeadLetterQueuePolicy", "PolicyDocument", "Statement", 0, "Condition")),
     ),
+    (
+        "templates_are_all_that_is_public",
+        set_to(*_properties("TemplateBucketPolicy", "PolicyDocument", "Statement", 0, "Action"), value="s3:*"),
+    ),
+    (
+        "templates_are_all_that_is_public",
+        set_to(
+            *_properties("TemplateBucketPolicy", "PolicyDocument", "Statement", 0, "Resource"),
+            value={"Fn::Sub": "${TemplateBucket.Arn}/*"},
+        ),
+    ),
+    ("templates_are_all_that_is_public", without_statement("TemplateBucketPolicy", "TlsOnly")),
+    ("templates_are_all_that_is_public", without(*_properties("TemplateBucket", "PublicAccessBlockConfiguration"))),
+    ("templates_are_all_that_is_public", without("Resources", "TemplateBucket", "Condition")),
+    (
+        "templates_are_all_that_is_public",
+        set_to(*_properties("TenantTemplate", "Bucket"), value={"Ref": "TemplateBucket"}),
+    ),
+    ("what_is_published_is_this_template", set_to(*_properties("TenantTemplate", "Version"), value="1")),
+    ("what_is_published_is_this_template", set_to(*_properties("TenantTemplate", "SourceSha256"), value="0" * 64)),
+    ("what_is_published_is_this_template", without(*_properties("TenantTemplate", "ServiceTimeout"))),
+    (
+        "what_is_published_is_this_template",
+        set_to(*_properties("TenantTemplate", "ConnectorRoleArn"), value=_get_att("OperatorRole")),
+    ),
+    ("what_is_published_is_this_template", set_to("Parameters", "RemoveTemplatesOnDelete", "Default", value="true")),
+    ("what_must_outlive_the_stack_does", without("Resources", "TemplateBucket", "DeletionPolicy")),
     ("queues_lose_nothing", without(*_properties("ScanQueue", "SqsManagedSseEnabled"))),
     ("queues_lose_nothing", without(*_properties("VerifyQueue", "RedrivePolicy"))),
     ("queues_lose_nothing", set_to(*_properties("ScanQueue", "RedrivePolicy", "maxReceiveCount"), value=1)),
@@ -175,6 +202,13 @@ OPERATOR = [
     (
         "connector_is_held_short",
         set_to(*_trust("OperatorRole", "Condition"), value={"StringEquals": {"sts:ExternalId": "pw-x"}}),
+    ),
+    (
+        "connector_is_held_short",
+        set_to(
+            *_properties("OperatorRolePolicy", "PolicyDocument", "Statement", 0, "Resource"),
+            value=_get_att("ConnectorRole"),
+        ),
     ),
     (
         "connector_is_held_short",
@@ -380,6 +414,18 @@ TENANT = [
     (
         "messages_are_what_portwarden_reads",
         without(*_properties("RepositoryDeletionRule", "Targets", 0, "InputTransformer")),
+    ),
+    ("a19_the_stack_says_whose_it_is", set_to("Parameters", "TenantName", "NoEcho", value=True)),
+    ("a19_the_stack_says_whose_it_is", set_to("Parameters", "TenantName", "AllowedPattern", value="^.*")),
+    ("a19_the_stack_says_whose_it_is", set_to("Parameters", "TenantName", "Description", value="Your name.")),
+    ("a19_the_stack_says_whose_it_is", set_to("Description", value="Connects this account to Portwarden.")),
+    (
+        "a19_the_stack_says_whose_it_is",
+        set_to("Metadata", "AWS::CloudFormation::Interface", "ParameterGroups", 0, "Parameters", 0, value="Url"),
+    ),
+    (
+        "a19_the_stack_says_whose_it_is",
+        set_to(*_properties("ApiDestination", "Description"), value="Portwarden's event endpoint."),
     ),
 ]
 

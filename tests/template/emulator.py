@@ -44,6 +44,12 @@ api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/in
 while True:
     with urllib.request.urlopen(api + "next") as invocation:
         request = invocation.headers["Lambda-Runtime-Aws-Request-Id"]
+        event = json.load(invocation)
+    if "ResponseURL" in event:
+        answer = {{key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}}
+        answer |= {{"Status": "SUCCESS", "PhysicalResourceId": "x", "Data": {{"Url": "u", "VersionUrl": "v"}}}}
+        body = json.dumps(answer).encode()
+        urllib.request.urlopen(urllib.request.Request(event["ResponseURL"], body, method="PUT")).close()
     answer = json.dumps(dict(os.environ)).encode()
     urllib.request.urlopen(urllib.request.Request(api + request + "/response", answer)).close()
 """
@@ -261,7 +267,7 @@ def _answers(cloud, endpoint):
     lambdas = cloud.root(OPERATOR_ACCOUNT, "lambda")
     environments = {
         name: json.load(lambdas.invoke(FunctionName=resources[f"{name}Function"], Payload=b"{}")["Payload"])
-        for name in ("Receiver", "Scanner", "Verifier")
+        for name in ("Publisher", "Receiver", "Scanner", "Verifier")
     }
     functions = {
         name: tuple(env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
@@ -277,6 +283,7 @@ def _answers(cloud, endpoint):
 
 def _environments(environments, outputs):
     wanted = {
+        "Publisher": set(),
         "Receiver": {"TABLE_NAME", "SCAN_QUEUE_URL", "VERIFY_QUEUE_URL", "OPERATOR_ROLE_ARN", "OPERATOR_EXTERNAL_ID"},
         "Scanner": {
             "TABLE_NAME",
@@ -418,6 +425,8 @@ def _made_password(cloud, functions, outputs):
 def _permissions(cloud, functions, outputs):
     """Each function does what it must, and what only another does is refused."""
     table, bucket = outputs["TableName"], outputs["ReportBucketName"]
+    templates = f"portwarden-templates-{OPERATOR_ACCOUNT}-{REGION}"
+    cloud.root(OPERATOR_ACCOUNT, "s3").put_object(Bucket=templates, Key="public-templates/1/x", Body=b"x")
     key = {"pk": {"S": "p"}, "sk": {"S": "s"}}
     bus = [{"Source": "portwarden", "DetailType": "test", "Detail": "{}", "EventBusName": outputs["EventBusName"]}]
     calls = {
@@ -431,6 +440,11 @@ def _permissions(cloud, functions, outputs):
         "scan table": lambda c: c("dynamodb").scan(TableName=table),
         "send to dead letters": lambda c: c("sqs").send_message(QueueUrl=outputs["ScanDeadLetterQueueUrl"], MessageBody="x"),
         "put report": lambda c: c("s3").put_object(Bucket=bucket, Key="tenants/t/x", Body=b"x"),
+        "put template": lambda c: c("s3").put_object(Bucket=templates, Key="public-templates/1/x", Body=b"x"),
+        "get template": lambda c: c("s3").get_object(Bucket=templates, Key="public-templates/1/x"),
+        "list templates": lambda c: c("s3").list_objects_v2(Bucket=templates, Prefix="public-templates/"),
+        "delete template": lambda c: c("s3").delete_object(Bucket=templates, Key="public-templates/1/y"),
+        "put beside templates": lambda c: c("s3").put_object(Bucket=templates, Key="x", Body=b"x"),
         "put elsewhere": lambda c: c("s3").put_object(Bucket=bucket, Key="x", Body=b"x"),
         "delete report": lambda c: c("s3").delete_object(Bucket=bucket, Key="tenants/t/x"),
         "tell": lambda c: c("events").put_events(Entries=bus),
@@ -438,6 +452,7 @@ def _permissions(cloud, functions, outputs):
     }
     store = {"update item", "get item", "query"}
     may = {
+        "Publisher": {"put template", "list templates", "delete template"},
         "Receiver": store,
         "Verifier": store | {"delete item", "tell"},
         "Scanner": store | {"put report", "tell"},
@@ -445,7 +460,8 @@ def _permissions(cloud, functions, outputs):
     for function, credentials in functions.items():
         for name, call in calls.items():
             refused = denied(call, functools.partial(cloud.as_session, credentials))
-            yield f"{function}: {name} refused", refused, name not in may[function]
+            # Templates are for everybody.
+            yield f"{function}: {name} refused", refused, name not in may[function] | {"get template"}
     for function, queue, refused in (
         ("Receiver", "ScanQueueUrl", False),
         ("Receiver", "VerifyQueueUrl", False),
@@ -544,6 +560,7 @@ def _deletion(cloud, outputs):
     yield "operator's tables afterwards", tables, [outputs["TableName"]]
     buckets = {bucket["Name"] for bucket in cloud.root(OPERATOR_ACCOUNT, "s3").list_buckets()["Buckets"]}
     yield "operator's buckets afterwards", outputs["ReportBucketName"] in buckets, True
+    yield "templates afterwards", f"portwarden-templates-{OPERATOR_ACCOUNT}-{REGION}" in buckets, True
     connector = outputs["ConnectorRoleArn"].split("/")[-1]
     policies = cloud.root(OPERATOR_ACCOUNT, "iam").list_role_policies(RoleName=connector)["PolicyNames"]
     yield "what the connector role may do afterwards", policies, []

@@ -1,8 +1,9 @@
 """What must be true of the operator's template, beyond its being valid. Each rule yields what breaks it."""
 
+import hashlib
 import re
 
-from cloudformation import as_list, operator_stack, walk
+from cloudformation import TENANT_TEMPLATE, as_list, operator_stack, tenant_template, walk
 from policies import allows_to_everybody, over_broad_statements, parameter_faults, queue_faults, statements
 
 # Statements that may name more than single resources, and why.
@@ -11,6 +12,9 @@ BROAD = {
     ("OperatorRole", "Read"): "all repositories of the operator's own account and region",
     ("OperatorRole", "Registry"): "these actions know no narrower resource; narrowed by region",
     ("ScannerRole", "Report"): "the objects below tenants/",
+    ("PublisherRole", "Publish"): "the objects below public-templates/",
+    ("PublisherRole", "PublishCopies"): "the same in the operator's own regional buckets, which a condition demands",
+    ("PublisherRole", "ListCopies"): "the same buckets",
 }
 
 # What the emulator switch may take away: nothing else may differ between the local cloud and AWS.
@@ -19,9 +23,11 @@ SWITCHED_OFF = {
     ("OperatorEventsDeadLetterQueuePolicy", "TlsOnly"),
     ("QueuePolicy", "TlsOnly"),
     ("ReportBucketPolicy", "TlsOnly"),
+    ("TemplateBucketPolicy", "TlsOnly"),
 }
 
 FUNCTIONS = {
+    "PublisherFunction": "portwarden-publisher",
     "ReceiverFunction": "portwarden-receiver",
     "ScannerFunction": "portwarden-scanner",
     "VerifierFunction": "portwarden-verifier",
@@ -33,14 +39,77 @@ def parameters_have_patterns(template):
 
 
 def policies_name_what_they_need(template):
-    stack = operator_stack(template)
-    for resource, statement, fault in over_broad_statements(stack):
-        if (resource, statement.get("Sid")) not in BROAD:
-            yield f"{resource}: {fault}"
+    for stack in (operator_stack(template), operator_stack(template, RegionalTemplateBucketPrefix="acme")):
+        for resource, statement, fault in over_broad_statements(stack):
+            if (resource, statement.get("Sid")) not in BROAD:
+                yield f"{resource}: {fault}"
 
 
 def nobody_is_everybody(template):
-    yield from allows_to_everybody(operator_stack(template))
+    for fault in allows_to_everybody(operator_stack(template)):
+        # Judged to the letter below.
+        if not fault.startswith("TemplateBucketPolicy: "):
+            yield fault
+
+
+def templates_are_all_that_is_public(template):
+    stack = operator_stack(template)
+    bucket, arn = stack.properties("TemplateBucket"), stack.arn("TemplateBucket")
+    if bucket.get("PublicAccessBlockConfiguration") != {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": False,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": False,
+    }:
+        yield "TemplateBucket: is public by more or less than its policy"
+    if bucket.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
+        yield "TemplateBucket: objects can have other owners"
+    if not bucket.get("BucketEncryption"):
+        yield "TemplateBucket: is not encrypted"
+    read = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"{arn}/public-templates/*"}
+    clear_text = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    if [{k: v for k, v in s.items() if k != "Sid"} for s in statements(stack, "TemplateBucketPolicy")] != [
+        read,
+        clear_text,
+    ]:
+        yield "TemplateBucketPolicy: allows more than reading templates, or clear text"
+    other = operator_stack(template, TemplateBucketName="acme-templates")
+    if {"TemplateBucket", "TemplateBucketPolicy"} & set(other.resources):
+        yield "TemplateBucket: is made beside the one that was named"
+    if other.properties("TenantTemplate").get("Bucket") != "acme-templates":
+        yield "TenantTemplate: is not published in the bucket that was named"
+    for name, resource in (("Publish", "arn:aws:s3:::acme-templates/public-templates/*"), ("List", "arn:aws:s3:::acme-templates")):
+        if resource not in [s["Resource"] for s in statements(other, "PublisherRole") if s["Sid"] == name]:
+            yield f"PublisherRole: {name} is not for the bucket that was named"
+
+
+def what_is_published_is_this_template(template):
+    stack = operator_stack(template, RegionalTemplateBucketPrefix="acme")
+    resource = stack.properties("TenantTemplate")
+    digest = hashlib.sha256(TENANT_TEMPLATE.read_bytes()).hexdigest()
+    if resource.get("SourceSha256") != digest:
+        yield f"TenantTemplate: SourceSha256 must be {digest}; was the version raised?"
+    version = tenant_template()["Mappings"]["Portwarden"]["Template"]["Version"]
+    if resource.get("Version") != version:
+        yield f"TenantTemplate: Version is not {version}"
+    if resource.get("ServiceToken") != stack.arn("PublisherFunction"):
+        yield "TenantTemplate: is not the publisher's"
+    # A repetition by Lambda comes after a minute.
+    least = 2 * stack.properties("PublisherFunction")["Timeout"] + 60
+    if not least <= int(resource.get("ServiceTimeout", 3600)) <= 300:
+        yield f"TenantTemplate: CloudFormation waits {resource.get('ServiceTimeout', 3600)} s"
+    if resource.get("ConnectorRoleArn") != stack.arn("ConnectorRole"):
+        yield "TenantTemplate: trusts another role than the connector"
+    if stack.properties("TenantTemplate").get("RegionalBucketRegions", [])[:1] != ["us-east-1"]:
+        yield "TenantTemplate: is not copied to the regions"
+    if stack.values["RemoveTemplatesOnDelete"] != "false":
+        yield "RemoveTemplatesOnDelete: takes tenants' versions away by default"
 
 
 def queues_lose_nothing(template):
@@ -110,7 +179,7 @@ def functions_are_alike(template):
 
 
 def what_must_outlive_the_stack_does(template):
-    for name in ("Table", "ReportBucket", "ConnectorRole"):
+    for name in ("Table", "ReportBucket", "TemplateBucket", "TemplateBucketPolicy", "ConnectorRole"):
         body = template["Resources"][name]
         for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
             if body.get(policy) != "Retain":
@@ -235,6 +304,9 @@ def connector_is_held_short(template):
     told = stack.properties("ReceiverFunction")["Environment"]["Variables"]["OPERATOR_EXTERNAL_ID"]
     if [statement.get("Condition") for statement in operator] != [{"StringEquals": {"sts:ExternalId": told}}]:
         yield "OperatorRole: does not demand the ExternalId that the receiver is told"
+    own = [(s["Action"], s["Resource"]) for s in statements(stack, "OperatorRolePolicy")]
+    if own != [("iam:GetRole", stack.arn("OperatorRole"))]:
+        yield "OperatorRolePolicy: reads something else than its own trust policy"
 
 
 def emulator_switch_takes_away_nothing_else(template):
@@ -301,6 +373,8 @@ RULES = [
     parameters_have_patterns,
     policies_name_what_they_need,
     nobody_is_everybody,
+    templates_are_all_that_is_public,
+    what_is_published_is_this_template,
     queues_lose_nothing,
     functions_are_alike,
     what_must_outlive_the_stack_does,

@@ -70,6 +70,7 @@ def cases():
     yield from registry_cases()
     yield from named_repository_cases()
     yield from account_cases()
+    yield from publisher_cases()
 
 
 def tenant_role_cases():
@@ -287,18 +288,53 @@ def account_cases():
                 expected,
             )
         for role, verdict in (("Role", ALLOWED), ("InvokeRole", DENIED)):
-            yield (
-                f"tenant's role reads {role}",
-                {
-                    "principal": session(stack.arn("Role"), "verify-1"),
-                    "action": "iam:GetRole",
-                    "resource": stack.arn(role),
-                    "resourceAccount": stack.account,
-                    "context": {},
-                    "identityPolicies": [policy(stack, "RolePolicy")],
-                },
-                verdict,
-            )
+            yield f"tenant's role reads {role}", reads_role(stack, "Role", "RolePolicy", role), verdict
+    for role, verdict in (("OperatorRole", ALLOWED), ("ConnectorRole", DENIED), ("VerifierRole", DENIED)):
+        request = reads_role(operator_stack(), "OperatorRole", "OperatorRolePolicy", role)
+        yield f"operator's role reads {role}", request, verdict
+
+
+def reads_role(stack, reader, policies, role):
+    """Returns a request: a session of one role of a stack reads a role."""
+    return {
+        "principal": session(stack.arn(reader), "verify-1"),
+        "action": "iam:GetRole",
+        "resource": stack.arn(role),
+        "resourceAccount": stack.account,
+        "context": {},
+        "identityPolicies": [policy(stack, policies)],
+    }
+
+
+def publisher_cases():
+    """Every S3 action of the publisher, on templates and on what lies beside them."""
+    plain = operator_stack()
+    copies = operator_stack(RegionalTemplateBucketPrefix="acme", TemplateBucketName="named")
+    own = plain.properties("TemplateBucket")["BucketName"]
+    writes, lists = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], ["s3:ListBucket"]
+    # With versions of objects named, GetObject and DeleteObject are other actions; lists are of the bucket.
+    for name, stack, bucket, key, account, expected in (
+        ("its own bucket", plain, own, "public-templates/2/x", OPERATOR_ACCOUNT, lists + writes),
+        ("beside the templates", plain, own, "other/x", OPERATOR_ACCOUNT, lists),
+        ("the reports", plain, "portwarden-reports-1-2", "public-templates/x", OPERATOR_ACCOUNT, []),
+        ("a regional bucket without a prefix", plain, "acme-us-east-1", "public-templates/x", OPERATOR_ACCOUNT, []),
+        ("the named bucket", copies, "named", "public-templates/x", OPERATOR_ACCOUNT, lists + writes),
+        ("a regional bucket", copies, "acme-us-east-1", "public-templates/x", OPERATOR_ACCOUNT, lists + writes),
+        ("somebody else's of that name", copies, "acme-us-east-1", "public-templates/x", TENANT_ACCOUNT, []),
+    ):
+        yield (
+            f"publisher, every S3 action, {name}",
+            {
+                "principal": session(stack.arn("PublisherRole"), "function"),
+                "everyActionOf": "s3",
+                "someResources": True,
+                "resources": {"object": f"arn:aws:s3:::{bucket}/{key}", "bucket": f"arn:aws:s3:::{bucket}"},
+                "resourceAccount": OPERATOR_ACCOUNT,
+                "context": {"aws:ResourceAccount": account},
+                "identityPolicies": [policy(stack, "PublisherRole")],
+            },
+            sorted(expected),
+        )
 
 
 def node():

@@ -371,6 +371,25 @@ def messages_are_what_portwarden_reads(template):
             yield f"{rule}: sends {json.dumps(made)}, not events/{recorded}.json"
 
 
+def a19_the_stack_says_whose_it_is(template):
+    """Whoever is sent somebody else's link must be able to see it before the stack is there, and after."""
+    name = template["Parameters"].get("TenantName", {})
+    if "do not create the stack" not in name.get("Description", ""):
+        yield "TenantName: does not say what to do when it is somebody else's"
+    if name.get("NoEcho") or "AllowedValues" in name or not re.search(name.get("AllowedPattern", "^$"), "Shop & Söhne"):
+        yield "TenantName: cannot be shown, or cannot hold a name"
+    if any(re.search(name.get("AllowedPattern", ""), text) for text in ("Shop\r\nUrl", "Shop\x00", "Shop\x7f")):
+        yield "TenantName: can hold what hides it"
+    if "TenantName" not in template.get("Description", ""):
+        yield "the description does not say that TenantName is to be looked at"
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    if groups[0]["Parameters"][:1] != ["TenantName"]:
+        yield "TenantName: is not shown first"
+    described = tenant_stack(template, TenantName="Shop & Söhne").properties("ApiDestination").get("Description", "")
+    if "Shop & Söhne" not in described:
+        yield "ApiDestination: does not say whose endpoint it is"
+
+
 def template_fits(template):
     del template
     text = TENANT_TEMPLATE.read_text()
@@ -393,5 +412,6 @@ RULES = [
     role_reads_and_nothing_more,
     rules_tell_of_every_event,
     messages_are_what_portwarden_reads,
+    a19_the_stack_says_whose_it_is,
     template_fits,
 ]

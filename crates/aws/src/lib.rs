@@ -14,6 +14,7 @@ mod settings;
 mod sqs;
 mod sts;
 pub mod telemetry;
+mod templates;
 
 pub use clock::SystemClock;
 pub use config::{Aws, AwsSettings, EmulatorEndpoint, EmulatorEndpointError};
@@ -28,3 +29,4 @@ pub use settings::{SettingProblem, Settings, SettingsError};
 pub use sqs::{ScanQueue, VerifyQueue};
 pub use sts::{Connector, RoleProber, TenantSessions};
 pub use telemetry::{Fault, Line, Metric, Metrics, ScanFigures, Service};
+pub use templates::PublicTemplates;

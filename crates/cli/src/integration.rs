@@ -9,6 +9,7 @@ use portwarden_core::{
     id::{IntegrationId, TenantId},
     integration::{Connection, Integrations},
     scope::TenantScope,
+    tenant::Tenant,
 };
 
 use self::{confirm::ConfirmArgs, create::CreateArgs, rotate::RotateArgs, verify::VerifyArgs};
@@ -55,7 +56,7 @@ enum IntegrationCommand {
 
 /// Names an integration.
 #[derive(Debug, Args)]
-struct Named {
+pub(crate) struct Named {
     /// The integration's id
     #[arg(value_name = "INTEGRATION")]
     id: IntegrationId,
@@ -93,6 +94,18 @@ impl IntegrationArgs {
 }
 
 impl Named {
+    /// Names an integration of a tenant.
+    pub(crate) fn new(id: IntegrationId, tenant: TenantId) -> Self {
+        Self { id, tenant }
+    }
+
+    /// Finds the integration, and the tenant that it belongs to.
+    pub(crate) async fn find_with_tenant(&self, stack: &Stack) -> Result<(Tenant, Connection), Failure> {
+        let (tenant, _) = tenant::find(stack, &self.tenant).await?;
+        let (connection, _) = self.find(stack).await?;
+        Ok((tenant, connection))
+    }
+
     async fn find(&self, stack: &Stack) -> Result<(Connection, TenantScope), Failure> {
         let (_, scope) = tenant::find(stack, &self.tenant).await?;
         let connection = Integrations::new(stack.store.clone())

@@ -4,6 +4,7 @@ mod advisories;
 mod failure;
 mod findings;
 mod integration;
+mod launch_links;
 mod local;
 mod matching;
 mod output;
@@ -46,6 +47,7 @@ enum Command {
     Template(template::TemplateArgs),
     Tenant(tenant::TenantArgs),
     Integration(integration::IntegrationArgs),
+    LaunchLinks(launch_links::LaunchLinksArgs),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +83,7 @@ impl Command {
             Self::Template(args) => args.run(),
             Self::Tenant(args) => args.run().await,
             Self::Integration(args) => args.run().await,
+            Self::LaunchLinks(args) => args.run().await,
         }
     }
 }
@@ -134,6 +137,8 @@ mod tests {
             "integration show i-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "integration verify i-00000000000000000000000000 --tenant t-00000000000000000000000000 --region eu-central-1 \
              --role-arn arn:aws:iam::111122223333:role/r",
+            "launch-links --integration i-00000000000000000000000000 --tenant t-00000000000000000000000000 --region eu-north-1 \
+             --region sa-east-1 --local --json",
         ] {
             assert!(parse(line).is_some(), "{line}");
         }
@@ -164,6 +169,8 @@ mod tests {
             "integration create --tenant t-00000000000000000000000000 --name x --region Frankfurt",
             "integration create --tenant t-00000000000000000000000000 --name x --region eu-central-1 --username a:b --password-stdin",
             "integration verify i-00000000000000000000000000 --tenant t-00000000000000000000000000",
+            "launch-links --integration i-00000000000000000000000000",
+            "launch-links --tenant t-00000000000000000000000000 --integration i-00000000000000000000000000 --region Mars",
         ] {
             assert!(parse(line).is_none(), "{line}");
         }

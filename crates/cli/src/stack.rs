@@ -10,7 +10,9 @@ use aws_sdk_cloudformation::{
 };
 use clap::Args;
 use portwarden_aws::{Aws, DynamoStore, EmulatorEndpoint, VerifyQueue};
-use portwarden_core::{arn::RoleArn, id::Region, store::Store, work::QueueVerify};
+use portwarden_core::{
+    arn::RoleArn, id::Region, store::Store, tenant_template::launch::LaunchPad, work::QueueVerify,
+};
 use portwarden_local::run::StackFile;
 
 use crate::{failure::Failure, text::shell_word};
@@ -39,6 +41,21 @@ pub(crate) struct Stack {
     pub(crate) events_url: String,
     /// The role that tenants' roles trust.
     pub(crate) connector: RoleArn,
+    outputs: Outputs,
+}
+
+impl Stack {
+    /// Says where the links lead that open CloudFormation with the tenants' template.
+    pub(crate) fn launch_pad(&self) -> Result<LaunchPad, Failure> {
+        let mut pad = LaunchPad::new(self.outputs.get("TemplateUrl")?.to_owned());
+        pad.add_regions(self.outputs.regions("MoreLaunchRegions")?);
+        if let Ok(prefix) = self.outputs.get("RegionalTemplateBucketPrefix") {
+            let regions = self.outputs.regions("RegionalTemplateBucketRegions")?;
+            let added = pad.add_buckets(prefix, &regions);
+            added.map_err(|error| self.outputs.foreign("RegionalTemplateBucketPrefix", &error))?;
+        }
+        Ok(pad)
+    }
 }
 
 /// The directory of the local cloud's files, below the checkout.
@@ -60,7 +77,7 @@ impl StackChoice {
         check_identity(&sdk).await?;
         let outputs = Outputs::read(&sdk, &self.stack).await?;
         let events_url = outputs.get("EventsUrl")?.to_owned();
-        outputs.stack(&Aws::over(sdk, None), events_url)
+        outputs.open(&Aws::over(sdk, None), events_url)
     }
 
     /// Writes the options that make the same choice again, each after a space.
@@ -104,7 +121,7 @@ async fn open_local(description: &Path) -> Result<Stack, Failure> {
         values: cloud.outputs,
     };
     // The stack's own output has a host name that only some resolvers know.
-    outputs.stack(
+    outputs.open(
         &Aws::over(sdk, Some(emulator)),
         format!("{}/v1/events", cloud.api),
     )
@@ -193,24 +210,35 @@ impl Outputs {
         })
     }
 
-    fn stack(&self, aws: &Aws, events_url: String) -> Result<Stack, Failure> {
-        let connector = self.get("ConnectorRoleArn")?.parse().map_err(|error| {
-            let message = format!(
-                "the output ConnectorRoleArn of stack {} is not a role",
-                self.stack
-            );
-            Failure::new(
-                "stack_foreign",
-                message,
-                "name Portwarden's own stack with --stack",
-            )
-            .because(&error)
-        })?;
+    /// Reads regions with commas between them; none where the stack has no such output.
+    fn regions(&self, name: &'static str) -> Result<Vec<Region>, Failure> {
+        let text = self.values.get(name).map(String::as_str).unwrap_or_default();
+        let regions = text.split(',').filter(|region| !region.is_empty());
+        let parsed: Result<Vec<Region>, _> = regions.map(str::parse).collect();
+        parsed.map_err(|error| self.foreign(name, &error))
+    }
+
+    fn foreign(&self, name: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+        let message = format!("the output {name} of stack {} is not what it must be", self.stack);
+        Failure::new(
+            "stack_foreign",
+            message,
+            "name Portwarden's own stack with --stack",
+        )
+        .because(error)
+    }
+
+    fn open(self, aws: &Aws, events_url: String) -> Result<Stack, Failure> {
+        let connector = self.get("ConnectorRoleArn")?;
+        let connector = connector
+            .parse()
+            .map_err(|error| self.foreign("ConnectorRoleArn", &error))?;
         Ok(Stack {
             store: Arc::new(DynamoStore::new(aws, self.get("TableName")?.to_owned())),
             verifications: Arc::new(VerifyQueue::new(aws, self.get("VerifyQueueUrl")?.to_owned())),
             events_url,
             connector,
+            outputs: self,
         })
     }
 }
@@ -253,6 +281,47 @@ mod tests {
         let stack = open_local(&path).await.ok().unwrap();
         assert_eq!(stack.events_url, "http://127.0.0.1:4566/api/v1/events");
         assert_eq!(stack.connector.name(), "connector");
+        assert_eq!(
+            stack.launch_pad().unwrap_err().problem().message,
+            "stack of the local cloud has no output TemplateUrl"
+        );
+    }
+
+    #[tokio::test]
+    async fn launch_links_lead_where_the_stack_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = StackFile::path(directory.path());
+        let mut cloud = cloud();
+        for (name, value) in [
+            ("TemplateUrl", "https://b.s3.us-east-1.amazonaws.com/t"),
+            ("MoreLaunchRegions", "eu-north-1,us-east-1"),
+            ("RegionalTemplateBucketPrefix", "acme"),
+            ("RegionalTemplateBucketRegions", "us-west-1"),
+        ] {
+            cloud.outputs.insert(name.to_owned(), value.to_owned());
+        }
+        let open = async |cloud: &StackFile| {
+            fs::write(&path, serde_json::to_vec(cloud).unwrap()).unwrap();
+            open_local(&path).await.ok().unwrap().launch_pad()
+        };
+        let external_id = "pw-0123456789abcdefghjkmnpqrs".parse().unwrap();
+        let launch = portwarden_core::tenant_template::launch::Launch {
+            tenant_name: "Shop",
+            url: "https://api.example/v1/events/i-0",
+            external_id: &external_id,
+        };
+        let links = open(&cloud).await.ok().unwrap().links(&launch);
+        assert_eq!(links.len(), 11);
+        let oregon = links
+            .iter()
+            .find(|link| link.region.as_str() == "us-west-1")
+            .unwrap();
+        assert!(oregon.link.contains("acme-us-west-1.s3."), "{}", oregon.link);
+        cloud
+            .outputs
+            .insert("MoreLaunchRegions".to_owned(), "Mars".to_owned());
+        let failure = open(&cloud).await.err().unwrap();
+        assert_eq!(failure.problem().code, "stack_foreign");
     }
 
     #[tokio::test]

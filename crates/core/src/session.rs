@@ -103,8 +103,8 @@ fn read_registry(role: &RoleArn, region: &Region) -> [Value; 2] {
         json!({
             "Effect": "Allow",
             "Action": [
-                "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
-                "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:ListTagsForResource",
+                "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImageScanFindings",
+                "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:ListTagsForResource",
             ],
             "Resource": repositories,
         }),

@@ -358,11 +358,6 @@ impl LocalCloud {
         let integration = connection.integration.id;
         let external_id = connection.integration.external_id;
 
-        let connector: RoleArn = self
-            .stack
-            .output("ConnectorRoleArn")?
-            .parse()
-            .map_err(|error| LocalError::call("read the connector role's ARN", error))?;
         let events_url: Url = format!("{}/v1/events/{integration}", self.api()?)
             .parse()
             .map_err(|error| LocalError::call("write the event endpoint's URL", error))?;
@@ -373,7 +368,7 @@ impl LocalCloud {
             auth: auth.clone(),
             external_id: external_id.clone(),
         };
-        let stack = tenant::create_stack(&account, &connector, &parameters).await?;
+        let stack = tenant::create_stack(&account, &self.published_template().await?, &parameters).await?;
         let role: RoleArn = stack
             .output("AssumeRoleArn")?
             .parse()
@@ -392,6 +387,34 @@ impl LocalCloud {
             auth,
             stack,
         })
+    }
+
+    /// Reads the tenants' template where the deployment has published it, as anybody may.
+    pub async fn published_template(&self) -> Result<String, LocalError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            LocalError::call("read the published template", error.to_string())
+        };
+        let url: Url = self
+            .stack
+            .output("TemplateUrl")?
+            .parse()
+            .map_err(|error| failed(&error))?;
+        let bucket = url
+            .host_str()
+            .and_then(|host| host.split('.').next())
+            .unwrap_or_default();
+        // By path: the emulator's buckets have no names of their own.
+        let here = format!("{}/{bucket}{}", self.emulator.endpoint(), url.path());
+        let answer = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .map_err(|error| failed(&error))?
+            .get(here)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(|error| failed(&error))?;
+        answer.text().await.map_err(|error| failed(&error))
     }
 
     /// Returns the endpoint's URL as it is on AWS, since the tenants' template takes no other.

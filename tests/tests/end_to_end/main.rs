@@ -8,6 +8,7 @@ mod endpoint;
 mod faults;
 mod observability;
 mod permission;
+mod publishing;
 mod push;
 mod trust;
 mod world;

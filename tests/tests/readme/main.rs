@@ -27,12 +27,15 @@ fn named_tests(document: &str) -> Vec<String> {
         .collect()
 }
 
-fn rust_sources(directory: &Path, sources: &mut String) {
+fn read_sources(directory: &Path, sources: &mut String) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            rust_sources(&path, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            read_sources(&path, sources);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "rs" || extension == "py")
+        {
             sources.push_str(&fs::read_to_string(path).unwrap());
         }
     }
@@ -47,14 +50,23 @@ fn every_test_that_a_document_names_is_there() {
     let attacks = named_tests(&read("docs/attacks.md"));
     assert!(attacks.len() > 15, "the table is read: {attacks:?}");
     let mut sources = String::new();
-    rust_sources(&root().join("crates"), &mut sources);
-    rust_sources(&root().join("tests/tests"), &mut sources);
-    rust_sources(&root().join("tests/simulation/tests"), &mut sources);
+    for directory in [
+        "crates",
+        "tests/tests",
+        "tests/simulation/tests",
+        "tests/template",
+    ] {
+        read_sources(&root().join(directory), &mut sources);
+    }
     assert!(invariants.len() > 20, "the table is read: {invariants:?}");
     let missing: Vec<_> = invariants
         .iter()
         .chain(&attacks)
-        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .filter(|name| {
+            !["fn", "def"]
+                .iter()
+                .any(|word| sources.contains(&format!("{word} {name}(")))
+        })
         .collect();
     assert_eq!(missing, [""; 0]);
 }

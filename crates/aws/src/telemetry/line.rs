@@ -1,6 +1,7 @@
 use jiff::SignedDuration;
 use portwarden_core::{
     id::{AccountId, EventId, IntegrationId, Region, RequestId, TenantId},
+    tenant_template::publication::TemplateVersion,
     trace::TraceId,
     work::{ScanRequest, VerifyRequest},
 };
@@ -55,6 +56,8 @@ pub struct Line<'a> {
     pub digest: Option<&'a Digest>,
     /// `connection.proven`: whether the role may be used now.
     pub proven: Option<bool>,
+    /// `template.version`: the version of the tenants' template that links lead to now.
+    pub template: Option<&'a TemplateVersion>,
     /// What a scan found.
     pub scan: Option<ScanFigures>,
 }
@@ -68,6 +71,8 @@ pub enum Service {
     Verifier,
     /// Scans images.
     Scanner,
+    /// Publishes the tenants' template.
+    Publisher,
 }
 
 /// Whose fault a failure is: an operator wakes up for their own.
@@ -99,6 +104,7 @@ impl Service {
             Self::Receiver => "receiver",
             Self::Verifier => "verifier",
             Self::Scanner => "scanner",
+            Self::Publisher => "publisher",
         }
     }
 }
@@ -138,6 +144,7 @@ impl<'a> Line<'a> {
             repository: None,
             digest: None,
             proven: None,
+            template: None,
             scan: None,
         }
     }
@@ -215,6 +222,7 @@ impl<'a> Line<'a> {
                     image.repository = self.repository.map(field::display),
                     image.digest = self.digest.map(field::display),
                     connection.proven = self.proven,
+                    template.version = self.template.map(field::display),
                     scan.packages = self.scan.map(|scan| scan.packages),
                     scan.pulled_bytes = self.scan.map(|scan| scan.pulled_bytes),
                     scan.spared_bytes = self.scan.map(|scan| scan.spared_bytes),

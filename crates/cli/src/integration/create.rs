@@ -9,6 +9,7 @@ use portwarden_core::{
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     integration::{Integrations, NewRegion},
     random::OsRandomness,
+    tenant_template::launch::{Launch, LaunchLink},
 };
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -53,8 +54,11 @@ pub(super) struct CreateArgs {
 #[derive(Serialize)]
 struct Created {
     tenant: TenantId,
+    /// The stack's parameter `TenantName`.
+    tenant_name: String,
     integration: IntegrationId,
-    regions: Vec<Region>,
+    /// For each region, what opens CloudFormation with all parameters but a password.
+    links: Vec<LaunchLink>,
     /// The stack's parameter `Url`.
     url: String,
     /// The stack's parameter `Username`, if the stack does not make its credentials itself.
@@ -91,7 +95,8 @@ impl CreateArgs {
         regions.dedup();
 
         let stack = choice.open().await?;
-        let (_, scope) = tenant::find(&stack, &self.tenant).await?;
+        let (tenant, scope) = tenant::find(&stack, &self.tenant).await?;
+        let mut pad = stack.launch_pad()?;
         if let Some(account) = &self.account {
             refuse_ours(&stack, account)?;
         }
@@ -116,11 +121,20 @@ impl CreateArgs {
                 .confirm_account(&scope, &integration.id, account)
                 .await?;
         }
+        let url = format!("{}/{}", stack.events_url, integration.id);
+        pad.add_regions(regions.iter().cloned());
+        let mut links = pad.links(&Launch {
+            tenant_name: &tenant.name,
+            url: &url,
+            external_id: &integration.external_id,
+        });
+        links.retain(|link| regions.contains(&link.region));
         let created = Created {
             tenant: self.tenant,
-            url: format!("{}/{}", stack.events_url, integration.id),
+            tenant_name: tenant.name,
+            url,
             integration: integration.id,
-            regions,
+            links,
             username: password.as_ref().map(|_| self.username.as_str().to_owned()),
             password: password
                 .filter(|_| !self.password_stdin)
@@ -141,6 +155,7 @@ impl fmt::Display for Created {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let password = self.password.as_deref().unwrap_or(OWN_PASSWORD);
         let mut parameters = vec![
+            ("TenantName", self.tenant_name.as_str()),
             ("Url", self.url.as_str()),
             ("ExternalId", self.external_id.as_str()),
         ];
@@ -152,15 +167,25 @@ impl fmt::Display for Created {
             "integration {} of tenant {} is made\n",
             self.integration, self.tenant
         )?;
+        writeln!(
+            f,
+            "Links that create the tenant's stack; open one signed in to the account that is connected:"
+        )?;
+        for LaunchLink { region, link } in &self.links {
+            writeln!(f, "  {region}  {link}")?;
+        }
         let once = match self.username {
             Some(_) => "; the password is shown only now",
             None => "; the password is made by the stack itself",
         };
-        writeln!(f, "Parameters of the tenant's stack{once}:")?;
+        writeln!(f, "\nParameters of the tenant's stack{once}:")?;
         for (name, value) in &parameters {
             writeln!(f, "  {name:10}  {}", printable(value))?;
         }
-        writeln!(f, "\nWith credentials of the account that is connected:")?;
+        writeln!(
+            f,
+            "\nThe same without a browser, with credentials of that account:"
+        )?;
         writeln!(
             f,
             "  portwarden template --principal {} --output portwarden-ecr.yaml",
@@ -172,7 +197,7 @@ impl fmt::Display for Created {
             .collect();
         // JSON, since the short form gives commas and quotes a meaning.
         let parameters = serde_json::Value::from(parameters).to_string();
-        for region in &self.regions {
+        for LaunchLink { region, .. } in &self.links {
             writeln!(
                 f,
                 "  aws cloudformation create-stack --region {region} --stack-name portwarden-ecr --capabilities CAPABILITY_IAM \
@@ -184,7 +209,7 @@ impl fmt::Display for Created {
             return self.write_quick_end(f);
         }
         writeln!(f, "\nThen, with the stack's output AssumeRoleArn:")?;
-        for region in &self.regions {
+        for LaunchLink { region, .. } in &self.links {
             writeln!(
                 f,
                 "  portwarden integration verify {} --tenant {} --region {region} --role-arn ARN{}",
@@ -221,10 +246,15 @@ mod tests {
     use super::*;
 
     fn created(password: Option<&str>) -> Created {
+        let link = |region: &str| LaunchLink {
+            region: region.parse().unwrap(),
+            link: format!("https://{region}.console.example/#/create?param_TenantName=Shop%20%26%20Co"),
+        };
         Created {
             tenant: "t-00000000000000000000000000".parse().unwrap(),
+            tenant_name: "Shop & Co".to_owned(),
             integration: "i-11111111111111111111111111".parse().unwrap(),
-            regions: vec!["eu-central-1".parse().unwrap(), "us-east-1".parse().unwrap()],
+            links: vec![link("eu-central-1"), link("us-east-1")],
             url: "https://api.example/v1/events/i-11111111111111111111111111".to_owned(),
             username: Some("portwarden".to_owned()),
             password: password.map(str::to_owned),
@@ -241,6 +271,8 @@ mod tests {
     fn the_tenant_can_paste_what_it_needs() {
         let text = created(Some("secret,with=it's")).to_string();
         for needed in [
+            "  us-east-1  https://us-east-1.console.example/#/create?param_TenantName=Shop%20%26%20Co\n",
+            "  TenantName  Shop & Co\n",
             "  Password    secret,with=it's\n",
             "portwarden template --principal arn:aws:iam::111122223333:role/portwarden-connector --output",
             r#"{"ParameterKey":"Password","ParameterValue":"secret,with=it'\''s"}"#,
@@ -253,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn quick_connect_needs_two_parameters_and_a_confirmation() {
+    fn quick_connect_needs_a_link_and_a_confirmation() {
         let quick = |account: Option<&str>| {
             Created {
                 username: None,

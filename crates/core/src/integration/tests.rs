@@ -10,7 +10,7 @@ use crate::{
     problem::Problem,
     random::OsRandomness,
     scope::OperatorScope,
-    store::{MemoryStore, Store},
+    store::{MemoryStore, Store, StoreError},
     verdict::Probe,
 };
 
@@ -254,6 +254,61 @@ async fn an_integration_is_bound_to_one_account() {
         matches!(moved, Err(RecordVerdictError::OtherAccount)),
         "{moved:?}"
     );
+}
+
+/// Fills each call's bytes with one byte: the first with the first one, and from the last on always with that.
+struct Repeating(std::sync::Mutex<Vec<u8>>);
+
+impl crate::random::Randomness for Repeating {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut left = self.0.lock().unwrap();
+        let next = if left.len() > 1 { left.remove(0) } else { left[0] };
+        bytes.fill(next);
+    }
+}
+
+#[tokio::test]
+async fn a_removed_integrations_ids_are_never_given_out_again() {
+    let world = World::new();
+    let [first, second] = [world.party().await, world.party().await];
+    let now = Timestamp::UNIX_EPOCH;
+    // The first call makes the integration's id, the second its ExternalId.
+    let create = async |party: &Party, bytes: &[u8]| {
+        let randomness = Repeating(bytes.to_vec().into());
+        let made = world
+            .integrations
+            .create(&party.scope, "n", &[], now, &randomness);
+        made.await.map(|made| made.integration)
+    };
+    let gone = create(&first, &[1, 2]).await.unwrap();
+    assert!(
+        world
+            .integrations
+            .remove(&first.scope, &gone.id, now)
+            .await
+            .unwrap()
+    );
+    let kept = world.integrations.find(&first.scope, &gone.id).await.unwrap();
+
+    // Not to its own tenant, and not to another one; neither of both ids.
+    for party in [&first, &second] {
+        for bytes in [[1, 2], [1, 3], [3, 2]] {
+            let refused = create(party, &bytes).await;
+            assert!(
+                matches!(refused, Err(StoreError::Unavailable(_))),
+                "{bytes:?}: {refused:?}"
+            );
+        }
+    }
+    assert_eq!(
+        world.integrations.find(&first.scope, &gone.id).await.unwrap(),
+        kept
+    );
+    let endpoint = world.directory.endpoint(&gone.id).await.unwrap().unwrap();
+    assert!(endpoint.removed && endpoint.tenant == *first.scope.tenant());
+
+    let again = create(&first, &[3, 4]).await.unwrap();
+    assert!(again.id != gone.id && again.external_id != gone.external_id);
 }
 
 #[tokio::test]
