@@ -18,6 +18,7 @@ async function judge(request, action, resource) {
       serviceControlPolicies: [],
       resourceControlPolicies: [],
       resourcePolicy: request.resourcePolicy ?? undefined,
+      sessionPolicy: request.sessionPolicy ?? undefined,
     },
     {},
   )

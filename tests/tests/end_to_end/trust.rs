@@ -28,11 +28,18 @@ async fn integration(world: &World, tenant: &Tenant) -> (IntegrationId, External
     (made.integration.id, made.integration.external_id)
 }
 
-/// Makes a role in the tenant's account that trusts our connector under a condition.
-async fn role(world: &World, tenant: &Tenant, name: &str, condition: Option<Value>) -> RoleArn {
-    let connector = world.cloud.stack().output("ConnectorRoleArn").unwrap();
+/// Makes a role in the tenant's account that trusts others, too, if there are any, under a condition.
+async fn role(
+    world: &World,
+    tenant: &Tenant,
+    name: &str,
+    condition: Option<Value>,
+    others: &[String],
+) -> RoleArn {
+    let connector = world.cloud.stack().output("ConnectorRoleArn").unwrap().to_owned();
+    let principals: Vec<_> = std::iter::once(&connector).chain(others).collect();
     let mut statement =
-        json!({"Effect": "Allow", "Principal": {"AWS": connector}, "Action": "sts:AssumeRole"});
+        json!({"Effect": "Allow", "Principal": {"AWS": principals}, "Action": "sts:AssumeRole"});
     if let Some(condition) = condition {
         statement["Condition"] = condition;
     }
@@ -47,6 +54,20 @@ async fn role(world: &World, tenant: &Tenant, name: &str, condition: Option<Valu
     format!("arn:aws:iam::{}:role/{name}", tenant.account.id())
         .parse()
         .unwrap()
+}
+
+/// Lets a role do these actions and no others.
+async fn allow(world: &World, tenant: &Tenant, role: &RoleArn, actions: &[&str]) {
+    let statement = json!({"Effect": "Allow", "Action": actions, "Resource": "*"});
+    let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    let parameters = [
+        ("Action", "PutRolePolicy"),
+        ("Version", "2010-05-08"),
+        ("RoleName", role.name()),
+        ("PolicyName", "read"),
+        ("PolicyDocument", &policy),
+    ];
+    world.query_api(&tenant.account, "iam", &parameters).await;
 }
 
 fn code(verdict: &Verdict, check: Check) -> Option<&str> {
@@ -95,7 +116,7 @@ async fn a_role_is_trusted_only_when_it_refuses_others() {
             "role_not_assumable",
         ),
     ] {
-        let role = role(&world, &tenant, name, condition).await;
+        let role = role(&world, &tenant, name, condition, &[]).await;
         let verdict = world.verify(&tenant, &integration, &role).await;
         assert_eq!(verdict.conclusion(), Conclusion::Refused, "{name}: {verdict:#?}");
         assert_eq!(code(&verdict, check), Some(expected), "{name}: {verdict:#?}");
@@ -107,21 +128,117 @@ async fn a_role_is_trusted_only_when_it_refuses_others() {
             "{name}"
         );
     }
-    // The right condition is trusted; what the role may not do in ECR is named.
-    let right = role(
-        &world,
-        &tenant,
-        "right",
-        Some(json!({"StringEquals": {key: external_id}})),
-    )
-    .await;
-    let verdict = world.verify(&tenant, &integration, &right).await;
-    assert_eq!(verdict.conclusion(), Conclusion::Trusted, "{verdict:#?}");
-    assert_eq!(
-        code(&verdict, Check::EcrDescribeImages),
-        Some("ecr_describe_images_denied")
-    );
+    // What no probe can guess stands in the trust policy.
+    let right = json!({"StringEquals": {key: external_id}});
+    let two = json!({"StringEquals": {key: [external_id.as_str(), "pw-00000000000000000000000000"]}});
+    let whole_account = format!("arn:aws:iam::{}:root", tenant.account.id());
+    for (name, condition, others, expected) in [
+        ("two-ids", &two, vec![], "trust_names_other_external_ids"),
+        ("wide", &right, vec![whole_account], "trust_principal_wide"),
+    ] {
+        let role = role(&world, &tenant, name, Some(condition.clone()), &others).await;
+        allow(&world, &tenant, &role, &["iam:GetRole"]).await;
+        let verdict = world.verify(&tenant, &integration, &role).await;
+        assert_eq!(verdict.conclusion(), Conclusion::Refused, "{name}: {verdict:#?}");
+        assert_eq!(
+            code(&verdict, Check::TrustPolicy),
+            Some(expected),
+            "{name}: {verdict:#?}"
+        );
+    }
+    let right = role(&world, &tenant, "right", Some(right), &[]).await;
+    each_missing_action_is_named(&world, &tenant, &integration, &right).await;
+    a_closed_canary_tells(&world, &tenant, &integration, &right).await;
     world.cloud.shutdown().await;
+}
+
+/// What a role must be allowed to do, and what is said if it is not.
+const NEEDED: [(&str, Check, &str); 8] = [
+    ("iam:GetRole", Check::TrustPolicy, "trust_policy_denied"),
+    (
+        "ecr:GetAuthorizationToken",
+        Check::EcrGetAuthorizationToken,
+        "ecr_get_authorization_token_denied",
+    ),
+    (
+        "ecr:DescribeRepositories",
+        Check::EcrDescribeRepositories,
+        "ecr_describe_repositories_denied",
+    ),
+    (
+        "ecr:DescribeImages",
+        Check::EcrDescribeImages,
+        "ecr_describe_images_denied",
+    ),
+    ("ecr:ListImages", Check::EcrListImages, "ecr_list_images_denied"),
+    (
+        "ecr:BatchGetImage",
+        Check::EcrBatchGetImage,
+        "ecr_batch_get_image_denied",
+    ),
+    (
+        "ecr:GetDownloadUrlForLayer",
+        Check::EcrGetDownloadUrlForLayer,
+        "ecr_get_download_url_for_layer_denied",
+    ),
+    (
+        "ecr:BatchCheckLayerAvailability",
+        Check::EcrBatchCheckLayerAvailability,
+        "ecr_batch_check_layer_availability_denied",
+    ),
+];
+
+async fn each_missing_action_is_named(
+    world: &World,
+    tenant: &Tenant,
+    integration: &IntegrationId,
+    role: &RoleArn,
+) {
+    for missing in std::iter::once(None).chain(NEEDED.map(Some)) {
+        let actions = NEEDED.map(|(action, ..)| action);
+        let actions: Vec<&str> = actions
+            .into_iter()
+            .filter(|action| missing.is_none_or(|(missing, ..)| missing != *action))
+            .collect();
+        allow(world, tenant, role, &actions).await;
+        let verdict = world.verify(tenant, integration, role).await;
+        assert_eq!(
+            verdict.conclusion(),
+            Conclusion::Trusted,
+            "{missing:?}: {verdict:#?}"
+        );
+        let of_role = verdict.probes.iter().map(|probe| probe.check);
+        let problems: Vec<_> = of_role
+            .filter(|check| *check != Check::EventPath)
+            .filter_map(|check| Some((check, code(&verdict, check)?)))
+            .collect();
+        let expected: Vec<_> = missing.iter().map(|(_, check, code)| (*check, *code)).collect();
+        assert_eq!(problems, expected, "{missing:?}");
+    }
+}
+
+async fn a_closed_canary_tells(world: &World, tenant: &Tenant, integration: &IntegrationId, role: &RoleArn) {
+    let canary: RoleArn = world
+        .cloud
+        .stack()
+        .output("CanaryRoleArn")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let nobody = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole",
+    }]});
+    let parameters = [
+        ("Action", "UpdateAssumeRolePolicy"),
+        ("Version", "2010-05-08"),
+        ("RoleName", canary.name()),
+        ("PolicyDocument", &nobody.to_string()),
+    ];
+    world.query_api(world.cloud.operator(), "iam", &parameters).await;
+    let verdict = world.verify(tenant, integration, role).await;
+    assert_eq!(verdict.conclusion(), Conclusion::Unknown, "{verdict:#?}");
+    assert_eq!(code(&verdict, Check::Canary), Some("canary_refused"));
+    assert!(world.region(tenant, integration).await.trust.is_proven());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,10 @@
-//! The simulation in its short form, bugs that it must catch, and its STS beside an independent one.
+//! The simulation in its short form, bugs that it must catch, its STS beside an independent one, and
+//! what sessions may do.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod bugs;
 mod oracle;
 mod seeds;
+mod sessions;
 mod trust;

@@ -6,6 +6,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// A running simulator.
@@ -44,8 +45,8 @@ impl Oracle {
         Ok(Self { process, answers })
     }
 
-    /// Has requests judged, all in one batch.
-    pub(crate) fn judge(&mut self, requests: &[Value]) -> Vec<String> {
+    /// Has requests judged, all in one batch: a verdict for each, or the allowed actions where it asks for every one.
+    pub(crate) fn judge<T: DeserializeOwned>(&mut self, requests: &[Value]) -> Vec<T> {
         let mut line = serde_json::to_string(requests).unwrap();
         line.push('\n');
         let input = self.process.stdin.as_mut().unwrap();

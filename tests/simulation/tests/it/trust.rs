@@ -223,7 +223,7 @@ fn generated_trust_policies_are_judged_as_by_an_independent_simulator() {
             .iter()
             .map(|(policy, question)| ask_oracle(policy, question))
             .collect();
-        for ((policy, question), expected) in asked.iter().zip(oracle.judge(&requests)) {
+        for ((policy, question), expected) in asked.iter().zip(oracle.judge::<String>(&requests)) {
             let read: Policy = serde_json::from_value((*policy).clone()).unwrap();
             let decision = read.decide(&Request {
                 principal: &question.principal,
