@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_cloudformation::{Client, types::StackStatus};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use portwarden_core::tenant_template;
 use portwarden_local::LocalCloud;
 use portwarden_oci::Digest;
 use serde_json::{Value, json};
 
-use crate::world::options;
+use crate::world::{World, options};
 
 const STACK: &str = "publishing";
 
@@ -16,7 +17,7 @@ const LATEST: &str = "latest/ecr-integration.template";
 
 /// A cloud, and a stack of one resource that its publisher serves as well.
 struct Publishing {
-    cloud: LocalCloud,
+    world: World,
     client: Client,
 }
 
@@ -26,23 +27,24 @@ impl Publishing {
         options.tenants.clear();
         let cloud = LocalCloud::start(&options).await.unwrap();
         let client = Client::new(&cloud.operator().sdk_config());
-        Self { cloud, client }
+        let world = World { cloud };
+        Self { world, client }
     }
 
     fn bucket(&self) -> String {
-        let operator = self.cloud.operator();
+        let operator = self.world.cloud.operator();
         format!("portwarden-templates-{}-{}", operator.id(), operator.region())
     }
 
     fn template(&self, changes: &Value) -> String {
-        let operator = self.cloud.operator();
-        let function = self.cloud.stack().output("PublisherFunctionName").unwrap();
+        let operator = self.world.cloud.operator();
+        let function = self.world.cloud.stack().output("PublisherFunctionName").unwrap();
         let mut properties = json!({
             "ServiceToken": format!("arn:aws:lambda:{}:{}:function:{function}", operator.region(), operator.id()),
             "ServiceTimeout": 120,
             "Version": tenant_template::VERSION,
             "SourceSha256": tenant_template::source_sha256(),
-            "ConnectorRoleArn": self.cloud.stack().output("ConnectorRoleArn").unwrap(),
+            "ConnectorRoleArn": self.world.cloud.stack().output("ConnectorRoleArn").unwrap(),
             "Bucket": self.bucket(),
             "BucketRegion": operator.region(),
             "RemoveVersionsOnDelete": false,
@@ -132,7 +134,7 @@ impl Publishing {
     async fn public(&self, key: &str) -> Option<String> {
         let url = format!(
             "{}/{}/public-templates/{key}",
-            self.cloud.emulator_endpoint(),
+            self.world.cloud.emulator_endpoint(),
             self.bucket()
         );
         let answer = reqwest::get(url).await.unwrap();
@@ -141,13 +143,65 @@ impl Publishing {
         is_there.then_some(text)
     }
 
-    async fn put(&self, key: &str, content: &'static [u8]) {
-        let config = aws_sdk_s3::config::Builder::from(&self.cloud.operator().sdk_config())
+    fn s3(&self, region: &'static str) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.world.cloud.operator().sdk_config())
+            .region(aws_sdk_s3::config::Region::new(region))
             .force_path_style(true)
             .build();
-        let request = aws_sdk_s3::Client::from_conf(config)
-            .put_object()
-            .bucket(self.bucket());
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// Makes a bucket for copies, and lets the publisher write there.
+    ///
+    /// The emulator knows no `aws:ResourceAccount`, which the template's own statement demands; the simulator judges that.
+    async fn add_bucket(&self, name: &str, region: &'static str) {
+        let request = self.s3(region).create_bucket().bucket(name);
+        let elsewhere = CreateBucketConfiguration::builder()
+            .location_constraint(BucketLocationConstraint::from(region))
+            .build();
+        let elsewhere = (region != "us-east-1").then_some(elsewhere);
+        request
+            .set_create_bucket_configuration(elsewhere)
+            .send()
+            .await
+            .unwrap();
+        let operator = self.world.cloud.operator();
+        let listed = [("Action", "ListRoles"), ("Version", "2010-05-08")];
+        let listed = self.world.query_api(operator, "iam", &listed).await;
+        let mut roles = listed.split("<RoleName>").skip(1);
+        let role = roles.find(|role| role.contains("PublisherRole")).unwrap();
+        let (role, _) = role.split_once("</RoleName>").unwrap();
+        let arn = format!("arn:aws:s3:::{name}");
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "s3:*", "Resource": [arn, format!("{arn}/*")],
+        }]});
+        let parameters = [
+            ("Action", "PutRolePolicy"),
+            ("Version", "2010-05-08"),
+            ("RoleName", role),
+            ("PolicyName", name),
+            ("PolicyDocument", &policy.to_string()),
+        ];
+        self.world.query_api(operator, "iam", &parameters).await;
+    }
+
+    /// Reads an object as its owner.
+    async fn read(&self, bucket: &str, region: &'static str, key: &str) -> Option<String> {
+        let key = format!("public-templates/{key}");
+        let object = self
+            .s3(region)
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .send()
+            .await
+            .ok()?;
+        let content = object.body.collect().await.unwrap().to_vec();
+        Some(String::from_utf8(content).unwrap())
+    }
+
+    async fn put(&self, key: &str, content: &'static [u8]) {
+        let request = self.s3("us-east-1").put_object().bucket(self.bucket());
         let request = request.key(format!("public-templates/{key}"));
         request
             .body(aws_sdk_s3::primitives::ByteStream::from_static(content))
@@ -160,7 +214,7 @@ impl Publishing {
 #[tokio::test(flavor = "multi_thread")]
 async fn deploying_publishes_and_every_request_is_answered() {
     let publishing = Publishing::start().await;
-    let connector = publishing.cloud.stack().output("ConnectorRoleArn").unwrap();
+    let connector = publishing.world.cloud.stack().output("ConnectorRoleArn").unwrap();
     let expected = tenant_template::render(&connector.parse().unwrap());
     let version = format!("{}/ecr-integration.template", tenant_template::VERSION);
     for key in [&version, LATEST] {
@@ -175,7 +229,10 @@ async fn deploying_publishes_and_every_request_is_answered() {
             "{key}"
         );
     }
-    assert_eq!(publishing.cloud.published_template().await.unwrap(), expected);
+    assert_eq!(
+        publishing.world.cloud.published_template().await.unwrap(),
+        expected
+    );
 
     // What cannot be created says why, and leaves nothing that cannot be removed.
     for (changes, reason) in [
@@ -214,9 +271,30 @@ async fn deploying_publishes_and_every_request_is_answered() {
     assert!(found.contains("version 9 is not published"), "{found}");
     assert_eq!(publishing.public(LATEST).await.as_deref(), Some("the first"));
 
+    // Copies go to buckets of other regions, which are there already.
+    for region in ["us-east-1", "eu-west-1"] {
+        publishing.add_bucket(&format!("copies-{region}"), region).await;
+    }
+    let copies =
+        json!({"RegionalBucketPrefix": "copies", "RegionalBucketRegions": ["us-east-1", "eu-west-1"]});
+    let (status, found) = publishing.update(&copies).await;
+    assert_eq!(status, StackStatus::UpdateComplete, "{found}");
+    for region in ["us-east-1", "eu-west-1"] {
+        for key in [&version, LATEST] {
+            let copy = publishing.read(&format!("copies-{region}"), region, key).await;
+            assert_eq!(copy.as_ref(), Some(&expected), "{region}: {key}");
+        }
+    }
+
     // Deleting takes the links away and leaves the versions.
     publishing.delete().await;
+    assert_eq!(
+        publishing.read("copies-eu-west-1", "eu-west-1", LATEST).await,
+        None
+    );
+    let copy = publishing.read("copies-eu-west-1", "eu-west-1", &version).await;
+    assert_eq!(copy.as_ref(), Some(&expected));
     assert_eq!(publishing.public(LATEST).await, None);
     assert_eq!(publishing.public(&version).await.as_ref(), Some(&expected));
-    publishing.cloud.shutdown().await;
+    publishing.world.cloud.shutdown().await;
 }
