@@ -7,7 +7,7 @@ use portwarden_core::{
     id::TenantId,
     image::{Presence, ScanResult},
     scope::OperatorScope,
-    verdict::Conclusion,
+    verdict::{Check, Conclusion, Outcome},
 };
 use portwarden_local::{
     Tenant,
@@ -260,6 +260,11 @@ async fn the_operators_own_registry_is_watched_without_being_connected() {
         let own = world.integrations().list(&scope).await.unwrap().pop()?;
         let verdict = own.regions[operator.region()].verdict.clone()?;
         assert_eq!(verdict.conclusion(), Conclusion::Trusted, "{verdict:#?}");
+        assert_eq!(
+            verdict.outcome(Check::TrustPolicy),
+            Some(&Outcome::Passed),
+            "{verdict:#?}"
+        );
         Some(())
     })
     .await;
