@@ -485,6 +485,40 @@ fn a_bomb_stops_at_its_limit() {
     assert_eq!(codes(&layer), ["limit.unpacked"]);
 }
 
+/// Reads as if there were so many bytes; what they are does not matter, so none is written.
+struct Unwritten(u64);
+
+impl Read for Unwritten {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = u64::try_from(into.len()).unwrap().min(self.0);
+        self.0 -= count;
+        Ok(usize::try_from(count).unwrap())
+    }
+}
+
+/// The largest layer that Amazon ECR takes.
+#[test]
+fn a_layer_of_52_000_mib_is_streamed() {
+    const SIZE: u64 = 52_000 << 20;
+    let mut huge = Header::new_gnu();
+    huge.set_path("huge").unwrap();
+    huge.set_size(SIZE);
+    huge.set_cksum();
+    let behind = one_package().tar();
+    let blob = || huge.as_bytes().chain(Unwritten(SIZE)).chain(behind.as_slice());
+    let layer = catalog_layer(blob(), Compression::None, &Limits::default(), &|| false).unwrap();
+    assert_eq!(
+        (names(&layer), codes(&layer)),
+        (names(&one_package().catalog()), vec![])
+    );
+    let limits = Limits {
+        unpacked_bytes: 40 << 30,
+        ..Limits::default()
+    };
+    let layer = catalog_layer(blob(), Compression::None, &limits, &|| false).unwrap();
+    assert_eq!(codes(&layer), ["limit.unpacked"]);
+}
+
 #[test]
 fn a_million_notes_take_one_line() {
     let mut blob = Blob::new();
