@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test simulate faults fuzz build cli fmt lint deploy clean prerequisites
+.PHONY: help run invoke test simulate faults fuzz build cli fmt lint deploy clean prerequisites
 
 # make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
 # emulator's port. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
@@ -16,6 +16,8 @@ TARGET ?=
 SECONDS_EACH ?= 60
 PUSHES ?= 1000
 SEED ?=
+FUNCTION ?= receiver
+EVENT ?= events/ecr_push_tagged.json
 
 # make simulate SEED=1 EVENTS=1000 TENANTS=10 runs that very run again; WATCH=sha256:… shows every step of one thing.
 EVENTS ?=
@@ -32,6 +34,10 @@ help: ## Says what can be made
 run: prerequisites .venv ## Starts the local cloud, connects two accounts, pushes an image and shows its report
 	@cargo build --workspace --bins
 	@exec $(OUTPUT)/debug/portwarden local $(if $(ONCE),--once) $(if $(IMAGE),--image '$(IMAGE)') $(if $(PORT),--port '$(PORT)')
+
+invoke: prerequisites .venv ## Invokes FUNCTION=receiver with EVENT=events/….json under AWS's runtime interface emulator
+	@cargo build --quiet --workspace --bins
+	@exec $(OUTPUT)/debug/portwarden local --invoke '$(FUNCTION)' --event '$(EVENT)'
 
 test: prerequisites .venv ## Checks everything; names what this machine cannot run (a failure with STRICT=1)
 	@STRICT='$(STRICT)' .ci/test
@@ -75,11 +81,13 @@ prerequisites:
 # half-made or outdated one is made again.
 .PHONY: .venv
 .venv:
-	@wanted="$$(cat tests/requirements.txt; python3 --version)"; \
+	@wanted="$$(cat tests/requirements.txt tests/requirements-runtime.txt; python3 --version)"; \
 	if [ "$$(cat .venv/.made 2>/dev/null)" != "$$wanted" ] || ! $(PYTHON) -c 'import ministack' 2>/dev/null; then \
-	  echo 'make: setting up .venv (the AWS emulator and the template checks), once' >&2; \
+	  echo 'make: setting up .venv (the AWS emulators and the template checks), once' >&2; \
 	  rm -rf .venv; \
 	  python3 -m venv .venv || { rm -rf .venv; echo 'make: python3 cannot make a virtual environment. Fix: install its venv module (Debian: apt-get install python3-venv)' >&2; exit 1; }; \
 	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt || { rm -rf .venv; echo 'make: the packages of tests/requirements.txt cannot be installed. Fix: check the network and run the same command again' >&2; exit 1; }; \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/runtime --requirement tests/requirements-runtime.txt || { rm -rf .venv; echo 'make: the package of tests/requirements-runtime.txt cannot be installed. Fix: check the network and run the same command again' >&2; exit 1; }; \
+	  chmod +x .venv/runtime/samcli/local/rapid/aws-lambda-rie-*; \
 	  printf '%s' "$$wanted" > .venv/.made; \
 	fi

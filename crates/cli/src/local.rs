@@ -6,7 +6,9 @@ use std::{
 use clap::Args;
 use portwarden_local::{
     LocalError, LocalOptions,
+    invoke::{self, InvokeOptions},
     push::ImageChoice,
+    recorded,
     run::{self, RunOptions},
 };
 
@@ -29,11 +31,27 @@ pub(crate) struct LocalArgs {
     /// Pushes this image to the local cloud that runs already, which shows its report
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["once", "image", "port"])]
     push: Option<ImageChoice>,
+    /// Invokes one function under AWS's runtime interface emulator, with a local cloud behind it, and ends
+    #[arg(long, value_name = "FUNCTION", requires = "event", conflicts_with_all = ["once", "image", "port", "push"])]
+    invoke: Option<String>,
+    /// The file of the event to invoke it with
+    #[arg(long, value_name = "FILE", requires = "invoke")]
+    event: Option<PathBuf>,
 }
 
 impl LocalArgs {
     /// Runs the local cloud.
     pub(crate) async fn run(self) -> Result<Ending, Failure> {
+        if let (Some(function), Some(event)) = (self.invoke, self.event) {
+            let cloud = recorded::options(Path::new("."), &programs()?);
+            let options = InvokeOptions {
+                cloud,
+                function,
+                event,
+            };
+            invoke::invoke(&options, &mut io::stdout(), &mut io::stderr()).await?;
+            return Ok(Ending::Done);
+        }
         let mut cloud = LocalOptions::in_checkout(Path::new("."), &programs()?);
         cloud.port = self.port;
         if let Some(image) = &self.push {

@@ -128,6 +128,7 @@ mod tests {
             "advisories build --from osv --output db",
             "advisories info db --json",
             "local --once --image oci:some/layout --port 4566",
+            "local --invoke receiver --event events/ecr_push_tagged.json",
             "template --principal arn:aws:iam::111122223333:role/portwarden-connector",
             "tenant create Shop",
             "tenant list --local --json",
@@ -160,6 +161,9 @@ mod tests {
             // A password without its user, and a user without a password.
             "scan a --password-stdin",
             "scan a --username AWS",
+            "local --invoke receiver",
+            "local --event events/ecr_push_tagged.json",
+            "local --once --invoke receiver --event events/ecr_push_tagged.json",
             "template",
             "tenant create",
             "tenant show 111122223333",

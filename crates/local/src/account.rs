@@ -37,6 +37,15 @@ impl Account {
         format!("{}.dkr.ecr.{}.amazonaws.com", self.id, self.region)
     }
 
+    /// Returns the header that signs a call of an API for which there is no client here: the emulator takes any signature
+    /// for an account's root.
+    pub(crate) fn authorization(&self, service: &str) -> String {
+        format!(
+            "AWS4-HMAC-SHA256 Credential={}/20260101/{}/{service}/aws4_request, SignedHeaders=host, Signature=0",
+            self.id, self.region
+        )
+    }
+
     /// Returns settings for clients that act as the account's root.
     pub fn sdk_config(&self) -> SdkConfig {
         // The emulator takes a bare account number as the access key of that account's root, with any secret.

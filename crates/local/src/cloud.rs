@@ -18,7 +18,7 @@ use portwarden_core::{
     image::{Images, ScanResult},
     integration::{Connection, Integrations, NewRegion, Trust},
     object::{Document, ReadObject as _},
-    random::OsRandomness,
+    random::{OsRandomness, Randomness},
     scope::{OperatorScope, TenantScope},
     store::Store,
     tenant::Tenants,
@@ -37,7 +37,9 @@ use crate::{
     destination::{BasicAuth, Delivery},
     emulator::{Emulator, EmulatorOptions},
     error::LocalError,
+    function::Function,
     push::{self, ImageChoice, Pushed},
+    recorded,
     registry::RegistryAddress,
     template::Template,
     tenant::{self, StackParameters, Tenant},
@@ -59,6 +61,8 @@ pub struct LocalOptions {
     pub port: Option<u16>,
     /// Where the functions find AWS, unless it is the emulator itself: a proxy before it, say.
     pub functions_endpoint: Option<String>,
+    /// The account and the region that Portwarden runs in.
+    pub operator: (AccountId, Region),
     /// The accounts to connect.
     pub tenants: Vec<TenantPlan>,
 }
@@ -72,6 +76,17 @@ pub struct TenantPlan {
     pub account: AccountId,
     /// The region.
     pub region: Region,
+    /// Where its ids and its password come from.
+    pub identity: Identity,
+}
+
+/// Where the ids and the password of an account that is connected come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// They are made anew.
+    New,
+    /// They are those that the files of `events/` carry.
+    Recorded,
 }
 
 /// Portwarden in an emulator; everything ends when this is dropped.
@@ -80,6 +95,8 @@ pub struct LocalCloud {
     emulator: Emulator,
     operator: Account,
     stack: Stack,
+    template: Template,
+    programs: PathBuf,
     tenants: Vec<Arc<Tenant>>,
     state: PathBuf,
 }
@@ -95,24 +112,23 @@ pub struct ScannedImage {
     pub sbom_json: Vec<u8>,
 }
 
-/// Returns the operator's account in every local cloud.
-fn operator_account() -> AccountId {
-    "100000000001".parse().expect("a constant account is valid")
-}
-
-/// Returns the operator's region in every local cloud.
-fn operator_region() -> Region {
-    "us-east-1".parse().expect("a constant region is valid")
-}
-
 impl TenantPlan {
-    fn constant(name: &str, account: &str, region: &str) -> Self {
+    pub(crate) fn constant(name: &str, (account, region): (&str, &str), identity: Identity) -> Self {
+        let (account, region) = place(account, region);
         Self {
             name: name.to_owned(),
-            account: account.parse().expect("a constant account is valid"),
-            region: region.parse().expect("a constant region is valid"),
+            account,
+            region,
+            identity,
         }
     }
+}
+
+/// Reads an account and a region that are written in the code.
+pub(crate) fn place(account: &str, region: &str) -> (AccountId, Region) {
+    let account = account.parse().expect("a constant account is valid");
+    let region = region.parse().expect("a constant region is valid");
+    (account, region)
 }
 
 /// The name of Portwarden's stack.
@@ -140,11 +156,19 @@ impl LocalOptions {
             state: root.join("target/local"),
             port: None,
             functions_endpoint: None,
+            operator: place("100000000001", "us-east-1"),
             tenants: vec![
-                TenantPlan::constant("Harbour Goods", "200000000002", "us-east-1"),
-                TenantPlan::constant("Lighthouse Bank", "300000000003", "eu-west-1"),
+                TenantPlan::constant("Harbour Goods", ("200000000002", "us-east-1"), Identity::New),
+                TenantPlan::constant("Lighthouse Bank", ("300000000003", "eu-west-1"), Identity::New),
             ],
         }
+    }
+
+    /// Reads the template.
+    pub(crate) fn read_template(&self) -> Result<Template, LocalError> {
+        let path = &self.template;
+        let text = std::fs::read_to_string(path).map_err(|source| LocalError::file(path, source))?;
+        Template::parse(&path.display().to_string(), &text)
     }
 
     /// Starts the emulator alone.
@@ -153,8 +177,8 @@ impl LocalOptions {
             venv: self.venv.clone(),
             state: self.state.clone(),
             port: self.port,
-            operator: operator_account(),
-            region: operator_region(),
+            operator: self.operator.0.clone(),
+            region: self.operator.1.clone(),
         })
         .await
     }
@@ -171,10 +195,8 @@ impl LocalCloud {
 
     /// Deploys Portwarden to an emulator.
     pub async fn deploy(emulator: Emulator, options: &LocalOptions) -> Result<Self, LocalError> {
-        let operator = emulator.account(&operator_account(), &operator_region());
-        let path = &options.template;
-        let text = std::fs::read_to_string(path).map_err(|source| LocalError::file(path, source))?;
-        let mut template = Template::parse(&path.display().to_string(), &text)?;
+        let operator = emulator.account(&options.operator.0, &options.operator.1);
+        let mut template = options.read_template()?;
         deploy::upload_functions(&operator, &mut template, &options.programs).await?;
         let parameters = BTreeMap::from([
             ("Architecture", deploy::architecture()),
@@ -191,6 +213,8 @@ impl LocalCloud {
             emulator,
             operator,
             stack,
+            template,
+            programs: options.programs.clone(),
             tenants: Vec::new(),
             state: options.state.clone(),
         })
@@ -245,6 +269,13 @@ impl LocalCloud {
     /// When there are not so many.
     pub fn tenant(&self, index: usize) -> &Arc<Tenant> {
         &self.tenants[index]
+    }
+
+    /// Looks up one of Portwarden's functions by the name that people use, such as `receiver`.
+    pub async fn function(&self, name: &str) -> Result<Function, LocalError> {
+        let code = self.template.function(name)?;
+        let program = self.programs.join(&code.program);
+        Function::find(&self.operator, &self.stack, &code.logical_id, program).await
     }
 
     /// Opens Portwarden's table with the operator's rights.
@@ -349,7 +380,10 @@ impl LocalCloud {
     /// Connects one account, in the order in which people do: credentials first, then the stack, then the role's ARN.
     async fn connect_one(&self, plan: &TenantPlan) -> Result<Tenant, LocalError> {
         let account = self.emulator.account(&plan.account, &plan.region);
-        let password = Password::generate(&OsRandomness);
+        let password = match plan.identity {
+            Identity::New => Password::generate(&OsRandomness),
+            Identity::Recorded => recorded::password()?,
+        };
         let auth = BasicAuth {
             username: USERNAME.to_owned(),
             password: password.secret().clone(),
@@ -367,6 +401,10 @@ impl LocalCloud {
             events_url: events_url.clone(),
             auth: auth.clone(),
             external_id: external_id.clone(),
+            role_name: match plan.identity {
+                Identity::New => None,
+                Identity::Recorded => Some(recorded::ROLE_NAME),
+            },
         };
         let stack = tenant::create_stack(&account, &self.published_template().await?, &parameters).await?;
         let role: RoleArn = stack
@@ -433,8 +471,12 @@ impl LocalCloud {
     ) -> Result<(TenantId, Connection), LocalError> {
         let operator = OperatorScope::of_this_process();
         let now = SystemClock.now();
+        let randomness: &dyn Randomness = match plan.identity {
+            Identity::New => &OsRandomness,
+            Identity::Recorded => &recorded::Ids,
+        };
         let tenant = Tenants::new(self.store()?)
-            .create(operator, &plan.name, now, &OsRandomness)
+            .create(operator, &plan.name, now, randomness)
             .await
             .map_err(|error| LocalError::call("make a tenant", error))?;
         let region = NewRegion::Classic {
@@ -449,7 +491,7 @@ impl LocalCloud {
                 &plan.name,
                 &[region],
                 now,
-                &OsRandomness,
+                randomness,
             )
             .await
             .map_err(|error| LocalError::call("make an integration", error))?;

@@ -74,11 +74,35 @@ pub async fn upload_functions(
             function: function.logical_id.clone(),
             path: path.clone(),
         })?;
-        let archive = zip_bootstrap(&program).map_err(|source| LocalError::call("zip a function", source))?;
+        // What `provided.al2023` starts.
+        let archive =
+            zip_file("bootstrap", &program).map_err(|source| LocalError::call("zip a function", source))?;
         let object = upload(account, format!("{}.zip", function.program), archive).await?;
         template.set_code(&function.logical_id, &object);
     }
     Ok(())
+}
+
+/// Returns the name that a resource of a stack was given.
+pub(crate) async fn physical_id(
+    account: &Account,
+    stack: &Stack,
+    logical_id: &str,
+) -> Result<String, LocalError> {
+    let action = "look at a resource of a stack";
+    let answer = account
+        .cloudformation()
+        .describe_stack_resource()
+        .stack_name(&stack.name)
+        .logical_resource_id(logical_id)
+        .send()
+        .await
+        .map_err(|error| LocalError::call(action, error))?;
+    answer
+        .stack_resource_detail()
+        .and_then(|resource| resource.physical_resource_id())
+        .map(str::to_owned)
+        .ok_or_else(|| LocalError::call(action, format!("{logical_id} has no physical id")))
 }
 
 /// Creates the stack `name` and waits until all its resources are there.
@@ -232,15 +256,15 @@ fn is_ours_already(error: &SdkError<CreateBucketError>) -> bool {
         .is_some_and(CreateBucketError::is_bucket_already_owned_by_you)
 }
 
-/// Makes the archive of a function on `provided.al2023`: one executable named `bootstrap`.
-fn zip_bootstrap(program: &[u8]) -> zip::result::ZipResult<Vec<u8>> {
-    let mut archive = ZipWriter::new(Cursor::new(Vec::with_capacity(program.len() + 512)));
+/// Makes the archive of a function: one executable file.
+pub(crate) fn zip_file(name: &str, content: &[u8]) -> zip::result::ZipResult<Vec<u8>> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::with_capacity(content.len() + 512)));
     // Stored: the archive never leaves the machine, and deflating takes longer than copying.
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .unix_permissions(0o755);
-    archive.start_file("bootstrap", options)?;
-    archive.write_all(program)?;
+    archive.start_file(name, options)?;
+    archive.write_all(content)?;
     Ok(archive.finish()?.into_inner())
 }
 
@@ -255,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_archive_holds_one_executable() {
-        let archive = zip_bootstrap(b"\x7fELF").unwrap();
+        let archive = zip_file("bootstrap", b"\x7fELF").unwrap();
         let mut archive = ZipArchive::new(Cursor::new(archive)).unwrap();
         assert_eq!(archive.len(), 1);
         let mut file = archive.by_name("bootstrap").unwrap();

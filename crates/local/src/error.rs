@@ -59,6 +59,14 @@ pub enum LocalError {
         /// Where its program was looked for.
         path: PathBuf,
     },
+    /// There is no function of that name.
+    #[error("there is no function {name}")]
+    FunctionUnknown {
+        /// What was asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
     /// A template is not what the local cloud can deploy.
     #[error("the template {name} cannot be deployed: {reason}")]
     Template {
@@ -168,6 +176,7 @@ impl LocalError {
             Self::EmulatorEnded { log, .. } | Self::EmulatorSilent { log, .. } => {
                 format!("read {}, then run the command again", log.display())
             }
+            Self::FunctionUnknown { known, .. } => format!("name one of {}", known.join(", ")),
             Self::FunctionMissing { .. } => "run `make run` again, which builds the functions".to_owned(),
             Self::Template { name, .. } => format!("correct {name}, then run the command again"),
             Self::StackFailed { .. } | Self::OutputMissing { .. } => {

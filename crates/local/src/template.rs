@@ -67,10 +67,28 @@ impl Template {
             .collect()
     }
 
+    /// Finds a function by the name that people use: `receiver`, `portwarden-receiver` or `ReceiverFunction`.
+    pub fn function(&self, name: &str) -> Result<FunctionCode, LocalError> {
+        let functions = self.functions()?;
+        let short = |code: &FunctionCode| code.program.trim_start_matches("portwarden-").to_owned();
+        let found = functions
+            .iter()
+            .find(|code| code.logical_id == name || code.program == name || short(code) == name);
+        found.cloned().ok_or_else(|| LocalError::FunctionUnknown {
+            name: name.to_owned(),
+            known: functions.iter().map(short).collect(),
+        })
+    }
+
     /// Points a function to uploaded code, as `aws cloudformation package` does.
     pub fn set_code(&mut self, logical_id: &str, object: &S3Object) {
         self.body["Resources"][logical_id]["Properties"]["CodeUri"] =
             json!({ "Bucket": object.bucket, "Key": object.key });
+    }
+
+    /// Sets a property of a resource to a text.
+    pub fn set_property(&mut self, logical_id: &str, property: &str, value: &str) {
+        self.body["Resources"][logical_id]["Properties"][property] = json!(value);
     }
 
     /// Takes the resources of `kind` out, for somebody else to create.

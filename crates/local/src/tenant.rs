@@ -63,6 +63,8 @@ pub(crate) struct StackParameters {
     pub events_url: Url,
     pub auth: BasicAuth,
     pub external_id: ExternalId,
+    /// The name that CloudFormation gives to the role, if it is to be a certain one.
+    pub role_name: Option<&'static str>,
 }
 
 /// Creates the tenants' stack in `account`, from the published template.
@@ -83,6 +85,9 @@ pub(crate) async fn create_stack(
             template.replace_references(&destination, &arn);
         }
         template.replace_references(&connection, &arn);
+    }
+    if let Some(name) = parameters.role_name {
+        template.set_property("Role", "RoleName", name);
     }
     let parameters = BTreeMap::from([
         ("TenantName", parameters.tenant_name.as_str()),

@@ -4,6 +4,18 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
+/// The account of the recorded events: the operator's own, where they come bare, as its rule sends them.
+pub const OPERATOR_ACCOUNT: &str = "111122223333";
+
+/// The tenant's account in the `http_api_…` and `sqs_…` events.
+pub const TENANT_ACCOUNT: &str = "777788889999";
+
+/// The region of both.
+pub const REGION: &str = "eu-west-1";
+
+/// The repository that most of the events are about.
+pub const REPOSITORY: &str = "shop/web";
+
 /// The integration whose endpoint the `http_api_…` events were posted to.
 pub const INTEGRATION: &str = "i-0123456789abcdefghjkmnpqrs";
 
@@ -108,6 +120,7 @@ mod tests {
     use portwarden_oci::{Digest, RepositoryName};
 
     use super::*;
+    use crate::{image::Artifact as _, sample};
 
     /// The events that EventBridge sends, without those that Lambda wraps.
     fn envelopes() -> impl Iterator<Item = (String, Value)> {
@@ -134,7 +147,8 @@ mod tests {
                 "detail",
             ]);
             assert_eq!(fields, expected, "{name}");
-            assert_eq!(event["account"], "111122223333", "{name}");
+            assert_eq!(event["account"], OPERATOR_ACCOUNT, "{name}");
+            assert_eq!(event["region"], REGION, "{name}");
             assert!(ids.insert(event["id"].to_string()), "{name}");
         }
         assert_eq!(ids.len(), 20);
@@ -187,27 +201,62 @@ mod tests {
             let event = load(name);
             assert_eq!(event["pathParameters"]["integration"], INTEGRATION);
             let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
-            assert_eq!(body, load("ecr_push_tagged"));
+            let of_the_tenant = |name: &str| -> Value {
+                let event = load(name).to_string().replace(OPERATOR_ACCOUNT, TENANT_ACCOUNT);
+                serde_json::from_str(&event).unwrap()
+            };
+            let recorded = if name == "http_api_heartbeat" {
+                "heartbeat"
+            } else {
+                "ecr_push_tagged"
+            };
+            assert_eq!(body, of_the_tenant(recorded));
             let header = event["headers"]["authorization"].as_str().unwrap().to_owned();
             let encoded = header.strip_prefix("Basic ").unwrap();
             String::from_utf8(BASE64_STANDARD.decode(encoded).unwrap()).unwrap()
         };
         let right = format!("{USERNAME}:{PASSWORD}");
         assert_eq!(credentials("http_api_push_right_credentials"), right);
+        assert_eq!(credentials("http_api_heartbeat"), right);
         let wrong = credentials("http_api_push_wrong_credentials");
         assert!(wrong.starts_with(&format!("{USERNAME}:")) && wrong != right);
     }
 
     #[test]
-    fn the_batch_has_one_message_that_cannot_be_read() {
+    fn the_images_of_the_events_are_the_samples() {
+        let digest = |name: &str| load(name)["detail"]["image-digest"].as_str().unwrap().to_owned();
+        let sample = sample::image().image.digest().to_string();
+        let next = sample::next_release().image.digest().to_string();
+        assert_eq!(digest("ecr_push_tagged"), sample);
+        assert_eq!(digest("ecr_push_untagged"), next);
         let batch = load("sqs_batch");
-        let readable: Vec<bool> = batch["Records"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|record| serde_json::from_str::<Value>(record["body"].as_str().unwrap()).is_ok())
-            .collect();
-        assert_eq!(readable, [true, false, true]);
+        let scanned = |record: usize| {
+            let body = batch["Records"][record]["body"].as_str().unwrap();
+            serde_json::from_str::<Value>(body).unwrap()["digest"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!((scanned(0), scanned(2)), (sample, next));
+    }
+
+    #[test]
+    fn the_batch_has_one_message_that_cannot_be_read() {
+        for name in ["sqs_batch", "sqs_verify_batch"] {
+            let batch = load(name);
+            let readable: Vec<bool> = batch["Records"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|record| serde_json::from_str::<Value>(record["body"].as_str().unwrap()).is_ok())
+                .collect();
+            let expected: &[bool] = if name == "sqs_batch" {
+                &[true, false, true]
+            } else {
+                &[true, false]
+            };
+            assert_eq!(readable, expected, "{name}");
+        }
     }
 
     #[test]

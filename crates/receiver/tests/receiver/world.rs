@@ -195,7 +195,7 @@ pub(crate) fn request_with_body(body: &str) -> Value {
 
 /// Returns the recorded request with one field changed.
 pub(crate) fn request_with(path: &str, value: impl Into<Value>) -> Value {
-    changed(events::load("http_api_push_right_credentials"), path, value)
+    changed(recorded(), path, value)
 }
 
 /// Returns the recorded request with one field of its event changed.
@@ -225,9 +225,9 @@ pub(crate) fn with_credentials(mut request: Value, username: &str, password: &st
 /// The one refusal, as [`Answer::row`] shows it.
 pub(crate) const NOT_ACCEPTED: (u64, Option<&str>, Option<&str>) = (429, Some("not_accepted"), Some("60"));
 
-/// Returns the recorded request: a push with the right credentials.
+/// Returns the recorded request for the recorded push: the right credentials.
 pub(crate) fn recorded() -> Value {
-    events::load("http_api_push_right_credentials")
+    request(&events::load("ecr_push_tagged"))
 }
 
 /// Returns the recorded push with another id.
