@@ -157,7 +157,7 @@ mod tests {
     /// The launcher reads the pipe whose other end this process holds.
     #[tokio::test]
     async fn nothing_survives_the_end_of_the_parent() {
-        let mut group = start("process-orphan", "sleep 600");
+        let mut group = start("process-orphan", "exec sleep 600");
         until("process-orphan", 2).await;
         drop(group.launcher.stdin.take());
         let status = group.launcher.wait().await.unwrap();
