@@ -82,7 +82,7 @@ impl Runtime {
             .build()
             .map_err(|source| LocalError::call("prepare HTTP", source))?;
         let mut runtime = Self {
-            processes: processes,
+            processes,
             invocations: format!(
                 "http://{}:{port}/2015-03-31/functions/function/invocations",
                 Ipv4Addr::LOCALHOST

@@ -126,7 +126,10 @@ async fn a_mistake_is_told_before_anything_is_started() {
     };
     let unknown = invoke(start("reciever", "../events/heartbeat.json")).await;
     assert_eq!(unknown.to_string(), "there is no function reciever");
-    assert_eq!(unknown.fix(), "name one of receiver, verifier, scanner");
+    assert_eq!(
+        unknown.fix(),
+        "name one of publisher, receiver, scanner, verifier"
+    );
     for file in ["../events/missing.json", "../events/README.md"] {
         let failure = invoke(start("receiver", file)).await;
         assert!(
