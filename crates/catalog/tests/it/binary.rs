@@ -31,14 +31,16 @@ fn found(program: &Path, kind: &str) -> BTreeSet<(String, Option<String>)> {
         .collect()
 }
 
-/// What `go version -m` says: the version of Go, and a line for each module.
+/// What `go version -m` says: the version of Go, and a line for each module. A program that was built from its developer's
+/// folder has no version there, and the flags of its linker are looked into.
 fn listed(program: &Path) -> Option<BTreeSet<(String, Option<String>)>> {
     let text = output_of(Command::new("go").args(["version", "-m"]).arg(program))?;
-    let mut lines = text.lines();
-    let version = lines.next()?.rsplit_once(": go").unwrap().1;
-    let version = version.split(' ').next().unwrap();
+    let (first, lines) = text.split_once('\n').unwrap();
+    // `go1.21.5`, `go1.21.5 X:boringcrypto`, `go1.21.5-vendor`, but also `devel go1.23-0123abc`.
+    let version = first.rsplit_once(": ").unwrap().1.strip_prefix("go");
+    let version = version.map(|version| version.split([' ', '-']).next().unwrap().to_owned());
     let mut modules = Vec::new();
-    for line in lines {
+    for line in lines.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         let module = |path: &str| {
             let version = fields
@@ -47,6 +49,7 @@ fn listed(program: &Path) -> Option<BTreeSet<(String, Option<String>)>> {
             (path.to_owned(), version.map(|version| (*version).to_owned()))
         };
         match fields[..] {
+            ["", "mod", path, "(devel)", ..] => modules.push((path.to_owned(), linked(path, lines))),
             ["", "mod" | "dep", path, ..] => modules.push(module(path)),
             ["", "=>", path, ..] => {
                 let replaced = modules.pop().unwrap();
@@ -59,8 +62,28 @@ fn listed(program: &Path) -> Option<BTreeSet<(String, Option<String>)>> {
             _ => {}
         }
     }
-    modules.push(("stdlib".to_owned(), Some(version.to_owned())));
+    modules.push(("stdlib".to_owned(), version));
     Some(modules.into_iter().collect())
+}
+
+/// The version that the linker was told to set in a package of a module's, as the only one.
+fn linked(module: &str, lines: &str) -> Option<String> {
+    let flags = lines
+        .lines()
+        .find_map(|line| line.strip_prefix("\tbuild\t-ldflags="))?;
+    let words: Vec<&str> = flags.split([' ', '"', '\'', '\\']).collect();
+    let versions: BTreeSet<String> = words
+        .iter()
+        .filter_map(|word| word.split_once('='))
+        .filter_map(|(variable, value)| Some((variable.rsplit_once('.')?, value)))
+        .filter(|((package, _), _)| {
+            *package == "main" || format!("{package}/").starts_with(&format!("{module}/"))
+        })
+        .filter(|((_, name), _)| ["ver", "version"].contains(&name.to_lowercase().as_str()))
+        .map(|(_, value)| format!("v{}", value.trim_start_matches('v')))
+        .collect();
+    assert!(versions.len() < 2, "{module}: which of {versions:?}?");
+    versions.into_iter().next()
 }
 
 /// A program with a module that is replaced by a folder, in each way that the linker can write it.
@@ -82,13 +105,27 @@ fn go_lists_the_same_of_programs_that_it_builds() {
     );
     write("lib/go.mod", "module r.example/Lib\n");
     write("lib/lib.go", "package lib\nfunc Say() { println(\"x\") }\n");
-    for (name, argument, system, architecture) in [
-        ("plain", "-v=false", "linux", "amd64"),
-        ("stripped", "-ldflags=-s -w -buildid=", "linux", "amd64"),
-        ("pie", "-buildmode=pie", "linux", "amd64"),
-        ("big", "-v=false", "linux", "s390x"),
-        ("windows", "-v=false", "windows", "amd64"),
-        ("macos", "-v=false", "darwin", "arm64"),
+    for (name, argument, system, architecture, version) in [
+        ("plain", "-v=false", "linux", "amd64", None),
+        ("stripped", "-ldflags=-s -w -buildid=", "linux", "amd64", None),
+        ("pie", "-buildmode=pie", "linux", "amd64", None),
+        ("big", "-v=false", "linux", "s390x", None),
+        ("windows", "-v=false", "windows", "amd64", None),
+        ("macos", "-v=false", "darwin", "arm64", None),
+        (
+            "named",
+            "-ldflags=-s -X main.version=1.2.3 -X 'r.example/app.commit=4.5.6'",
+            "linux",
+            "amd64",
+            Some("v1.2.3"),
+        ),
+        (
+            "foreign",
+            "-ldflags=-X r.example/Lib.Version=4.5.6 -X r.example/application.version=7.8.9",
+            "linux",
+            "amd64",
+            None,
+        ),
     ] {
         let program = folder.path().join(name);
         let mut go = Command::new("go");
@@ -105,6 +142,8 @@ fn go_lists_the_same_of_programs_that_it_builds() {
         }
         let found = found(&program, "golang");
         assert_eq!(found.len(), 3, "{name}: {found:?}");
+        let app = ("r.example/app".to_owned(), version.map(str::to_owned));
+        assert!(found.contains(&app), "{name}: {found:?}");
         assert_eq!(Some(found), listed(&program), "{name}");
     }
 }

@@ -71,7 +71,8 @@ fn linked_version<'l>(module: &str, list: &'l str) -> Option<&'l str> {
         let rest = rest.trim_start_matches([' ', '=', '\'', '"', '\\']);
         let (variable, value) = rest.split_once('=')?;
         let (package, name) = variable.rsplit_once('.')?;
-        let is_own = package == "main" || package.starts_with(module);
+        let within = package.strip_prefix(module);
+        let is_own = package == "main" || within.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let is_version = ["version", "ver", "buildversion", "appversion", "gitversion"]
             .iter()
             .any(|known| name.eq_ignore_ascii_case(known));
@@ -137,6 +138,8 @@ mod tests {
             (r#""-X=main.version=1.2.3""#, Some("v1.2.3")),
             (r#""-X \"main.version=1.2.3\"""#, Some("v1.2.3")),
             (r#""-X b.example/lib.Version=1.2.3""#, None),
+            (r#""-X a.example.Version=1.2.3""#, Some("v1.2.3")),
+            (r#""-X a.example2/lib.Version=1.2.3""#, None),
             (r#""-X main.version=dev""#, None),
             (r#""-X main.goversion=1.21.5""#, None),
             (r#""-X main.version""#, None),
