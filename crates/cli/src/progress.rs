@@ -9,7 +9,8 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use portwarden_oci::{Descriptor, Digest};
-use portwarden_scanner::{Progress, Quiet, report::LayerOrigin};
+use portwarden_report::LayerOrigin;
+use portwarden_scanner::{Progress, Quiet};
 
 /// Shows the layers that are pulled.
 pub(crate) fn of_scan() -> Arc<dyn Progress> {

@@ -14,9 +14,8 @@ use portwarden_aws::SystemClock;
 use portwarden_catalog::Limits;
 use portwarden_core::problem::Problem;
 use portwarden_oci::{Platform, Version};
-use portwarden_scanner::{
-    BlockingThreads, Deadline, MemoryLayers, Report, Scan, ScanError, Scanned, report::PlatformReport,
-};
+use portwarden_report::{PlatformReport, Report};
+use portwarden_scanner::{BlockingThreads, Deadline, MemoryLayers, Scan, ScanError, Scanned};
 
 pub(crate) use self::source::read_password;
 use self::source::{AccessArgs, ImageName, Source};

@@ -18,6 +18,8 @@ pub enum Document {
     Report,
     /// The SBOM, as `CycloneDX` JSON.
     CycloneDx,
+    /// What is wrong with the packages of the report, by one advisory database, as JSON.
+    Findings,
 }
 
 impl TenantScope {
@@ -35,6 +37,7 @@ impl TenantScope {
         let name = match document {
             Document::Report => "report.json",
             Document::CycloneDx => "sbom.cdx.json",
+            Document::Findings => "findings.json",
         };
         ObjectKey(format!(
             "tenants/{}/images/{}/{catalog_version}/{name}",

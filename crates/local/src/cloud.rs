@@ -26,7 +26,7 @@ use portwarden_core::{
     work::{QueueVerify as _, VerifyReason, VerifyRequest},
 };
 use portwarden_oci::{Digest, RepositoryName, Tag};
-use portwarden_scanner::Report;
+use portwarden_report::Report;
 use reqwest::Url;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};

@@ -16,9 +16,10 @@ use portwarden_core::{
     work::{KnownBy, ScanRequest},
 };
 use portwarden_oci::{Digest, Tag};
+use portwarden_report::Report;
 
 use crate::{
-    Context, Deadline, Failure, Outcome, Refusal, Report, ScanError, Scanned, outcome,
+    Context, Deadline, Failure, Outcome, Refusal, ScanError, Scanned, outcome,
     place::{Closed, Place},
 };
 

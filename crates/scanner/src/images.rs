@@ -3,12 +3,10 @@
 use portwarden_catalog::{Compression, CompressionError};
 use portwarden_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Manifest, MediaType, Platform, Version};
 use portwarden_registry::{FetchedManifest, ImageSource, RegistryError};
+use portwarden_report::{SkipReason, Skipped};
 use serde::Deserialize;
 
-use crate::{
-    Refusal, ScanError,
-    report::{SkipReason, Skipped},
-};
+use crate::{Refusal, ScanError};
 
 /// How many images of one index are read. Official multi-platform images have about twenty.
 const MAX_IMAGES: usize = 100;

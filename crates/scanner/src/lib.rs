@@ -10,7 +10,6 @@ mod outcome;
 mod place;
 mod progress;
 mod refusal;
-pub mod report;
 mod scan;
 
 pub use context::{Context, Outside, ScannerSettings};
@@ -21,5 +20,4 @@ pub use layer::{BlockingThreads, CatalogLayers, Inline, LayerCache, MemoryLayers
 pub use outcome::{Dropped, Outcome};
 pub use progress::{Progress, Quiet};
 pub use refusal::Refusal;
-pub use report::Report;
 pub use scan::{Scan, ScanError, Scanned};

@@ -1,6 +1,6 @@
 use portwarden_oci::{Descriptor, Digest};
 
-use crate::report::LayerOrigin;
+use portwarden_report::LayerOrigin;
 
 /// Hears how a scan goes on, for people who watch it; called from whichever thread does the work.
 pub trait Progress: Send + Sync {

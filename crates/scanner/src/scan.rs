@@ -11,11 +11,13 @@ use portwarden_catalog::{CATALOG_VERSION, Compression, LayerCatalog, LayerError,
 use portwarden_core::{clock::Clock, object::ObjectError};
 use portwarden_oci::{Descriptor, Digest, Tag, Version};
 use portwarden_registry::{BlobError, ImageSource, RegistryError};
+use portwarden_report::{
+    BaseImage, LayerOrigin, LayerReport, PlatformReport, Report, ReportedImage, SkipReason, count_by_kind,
+};
 
 use crate::{
     CatalogLayers, Deadline, LayerCache, Progress, Refusal, Watch,
     images::{self, FoundImage, FoundLayer},
-    report::{LayerOrigin, LayerReport, PlatformReport, Report, ReportedImage, SkipReason, count_by_kind},
 };
 
 /// Scans one image: everything that it takes.
@@ -153,11 +155,13 @@ impl Scan<'_> {
             size: layer.descriptor.size,
             media_type: layer.descriptor.media_type.clone(),
             origin: layers[&layer.descriptor.digest].origin,
+            created_by: None,
         });
         Ok(Some(PlatformReport {
             platform: image.platform,
             digest: image.digest,
             media_type: image.media_type,
+            base: BaseImage::of_root_file_system(&catalog.packages),
             layers: reports.collect(),
             os: catalog.os,
             packages_by_kind: count_by_kind(&catalog.packages),

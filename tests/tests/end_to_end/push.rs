@@ -15,7 +15,7 @@ use portwarden_local::{
     watch::Action,
 };
 use portwarden_oci::{Digest, Tag};
-use portwarden_scanner::{Report, report::LayerOrigin};
+use portwarden_report::{LayerOrigin, Report};
 use portwarden_testkit::{events, image::write_oci_layout, sample};
 
 use crate::world::{World, authorization, eventually};

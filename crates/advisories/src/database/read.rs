@@ -96,6 +96,14 @@ impl Database {
         &self.info
     }
 
+    /// Names its content: the day of its newest advisory and the checksum, such as `2026-11-23-1a2b3c4d`.
+    pub fn version(&self) -> String {
+        let newest = self.info.ecosystems.iter().filter_map(|e| e.newest).max();
+        let day = newest.map_or_else(|| "empty".to_owned(), |time| time.strftime("%F").to_string());
+        let checksum = Reader::new(&self.bytes[MAGIC.len() + 4..]).u32();
+        format!("{day}-{:08x}", checksum.unwrap_or_default())
+    }
+
     fn section(&self, section: Section) -> &[u8] {
         let (start, end) = self.sections[section as usize];
         &self.bytes[start..end]

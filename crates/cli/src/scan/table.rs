@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use portwarden_catalog::{OsRelease, Package, PackageKind};
 use portwarden_oci::Platform;
-use portwarden_scanner::{
-    Report,
-    report::{PlatformReport, SkipReason},
-};
+use portwarden_report::{PlatformReport, Report, SkipReason};
 
 use crate::text::{Column, bytes, printable, table};
 

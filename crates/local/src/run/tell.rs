@@ -8,7 +8,7 @@ use std::{
 };
 
 use portwarden_oci::Tag;
-use portwarden_scanner::report::{LayerOrigin, LayerReport};
+use portwarden_report::{LayerOrigin, LayerReport};
 
 use crate::{
     cloud::{LocalCloud, ScannedImage},

@@ -13,10 +13,10 @@ use portwarden_catalog::{CATALOG_VERSION, LayerCatalog, LayerError, Limits, Part
 use portwarden_core::clock::{Clock as _, ManualClock};
 use portwarden_oci::{Descriptor, Digest, MediaType, Platform, Version};
 use portwarden_registry::Blob as RegistryBlob;
+use portwarden_report::{LayerOrigin, Report, SkipReason};
 use portwarden_scanner::{
-    CatalogLayers, Deadline, Inline, LayerCache as _, MemoryLayers, Progress, Quiet, Refusal, Report, Scan,
+    CatalogLayers, Deadline, Inline, LayerCache as _, MemoryLayers, Progress, Quiet, Refusal, Scan,
     ScanError, Scanned, Watch,
-    report::{LayerOrigin, SkipReason},
 };
 use portwarden_testkit::{
     image::{Artifact, Blob, Compression, Image, ImageBuilder, Index, IndexBuilder, Layer, LayerBuilder},

@@ -37,7 +37,8 @@ use portwarden_core::{
 };
 use portwarden_oci::{Digest, RepositoryName, Tag};
 use portwarden_registry::{Credentials, ImageSource, OpenRegistry, RegistryError};
-use portwarden_scanner::{Context, Inline, Outside, Report, handle};
+use portwarden_report::Report;
+use portwarden_scanner::{Context, Inline, Outside, handle};
 use portwarden_testkit::image::Artifact;
 use serde_json::json;
 

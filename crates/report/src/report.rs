@@ -10,6 +10,8 @@ use portwarden_core::trace::TraceId;
 use portwarden_oci::{Digest, MediaType, Platform, Tag};
 use serde::{Deserialize, Serialize};
 
+use crate::BaseImage;
+
 /// What was found in an image: the JSON that lies in the bucket and that the command line prints.
 ///
 /// Fields keep their names and meanings within a `schema_version`; new ones may come. The same report is always
@@ -72,6 +74,9 @@ pub struct PlatformReport {
     pub os: Option<OsRelease>,
     /// How many packages of each kind there are.
     pub packages_by_kind: BTreeMap<PackageKind, usize>,
+    /// Which layers come from the base image, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseImage>,
     /// The layers, base first.
     pub layers: Vec<LayerReport>,
     /// What is missing, layer by layer; empty if everything was read.
@@ -93,6 +98,9 @@ pub struct LayerReport {
     pub media_type: MediaType,
     /// Where its catalogue came from.
     pub origin: LayerOrigin,
+    /// The instruction that made the layer, as the image's history has it, without values of build arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
 }
 
 /// Where the catalogue of a layer came from.
@@ -197,9 +205,7 @@ impl PlatformReport {
 }
 
 /// Counts packages by kind.
-pub(crate) fn count_by_kind<'a>(
-    packages: impl IntoIterator<Item = &'a Package>,
-) -> BTreeMap<PackageKind, usize> {
+pub fn count_by_kind<'a>(packages: impl IntoIterator<Item = &'a Package>) -> BTreeMap<PackageKind, usize> {
     let mut counts = BTreeMap::new();
     for package in packages {
         *counts.entry(package.kind).or_default() += 1;
