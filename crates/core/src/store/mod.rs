@@ -184,8 +184,8 @@ pub(crate) enum Change<T, R> {
     Put(T, R),
 }
 
-/// How often [`update`] tries again when somebody else wrote in between.
-const ATTEMPTS: usize = 16;
+/// How often a rule reads again when somebody else wrote in between.
+pub(crate) const ATTEMPTS: usize = 16;
 
 /// Reads an item, lets `change` decide, and writes what it says; again from the start if somebody wrote in between.
 pub(crate) async fn update<T: Serialize + DeserializeOwned, R>(

@@ -174,8 +174,12 @@ fn stored_item(input: &[u8]) {
     corrupt_or_read(now(integrations.list(scope)));
     corrupt_or_read(now(Directory::new(store.clone()).endpoint(id)));
     corrupt_or_read(now(Tenants::new(store.clone()).find(operator, scope.tenant())));
-    corrupt_or_read(now(Images::new(store.clone()).scan(scope, &digest, 1)));
-    corrupt_or_read(now(Images::new(store).locations(scope, &digest)));
+    let images = Images::new(store);
+    corrupt_or_read(now(images.scan(scope, &digest, 1)));
+    corrupt_or_read(now(images.locations(scope, &digest)));
+    corrupt_or_read(now(images.summary(scope, &digest)));
+    corrupt_or_read(now(images.newest(scope, None, 1)));
+    corrupt_or_read(now(images.repositories(scope, None, None, 1)));
 }
 
 fn corrupt_or_read<T>(result: Result<T, StoreError>) {
@@ -214,7 +218,11 @@ static PARTY: LazyLock<Party> = LazyLock::new(|| {
         account: "111122223333".parse().unwrap(),
         region: "eu-west-1".parse().unwrap(),
         repository: "shop/web".parse().unwrap(),
-        presence: Presence::Deleted,
+        presence: Presence::Present {
+            tags: ["1".parse().unwrap()].into(),
+            pushed_at: None,
+            archived: false,
+        },
         observed_at: Timestamp::UNIX_EPOCH,
         known_by: KnownBy::Event,
         known_at: Timestamp::UNIX_EPOCH,
