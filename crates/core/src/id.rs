@@ -127,6 +127,20 @@ text_id!(
     "a request's id: 26 letters or digits"
 );
 
+text_id!(
+    /// Somebody whom an issuer of tokens names: `p-` and 26 characters, the same for the same issuer and subject.
+    PersonId,
+    |text| has_form(text, "p-"),
+    "a person's id: p- and 26 letters or digits"
+);
+
+text_id!(
+    /// A key of a tenant's for the API: `k-` and 26 characters.
+    ApiKeyId,
+    |text| has_form(text, "k-"),
+    "an API key's id: k- and 26 letters or digits"
+);
+
 const OPERATOR: &str = "operator";
 
 /// Crockford's base 32 in lower case: no letter that is mistaken for another.
@@ -143,6 +157,11 @@ fn has_form(text: &str, prefix: &str) -> bool {
 pub(crate) fn random_text(randomness: &dyn Randomness, characters: usize) -> String {
     let mut bytes = vec![0; characters];
     randomness.fill(&mut bytes);
+    text_of(&bytes)
+}
+
+/// Writes 5 bits of each byte.
+fn text_of(bytes: &[u8]) -> String {
     bytes
         .iter()
         .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
@@ -170,6 +189,20 @@ impl IntegrationId {
     /// Returns the reserved integration of the operator's own account.
     pub fn operator() -> Self {
         Self(OPERATOR.to_owned())
+    }
+}
+
+impl PersonId {
+    /// Takes the first bytes of a hash of what names a person.
+    pub(crate) fn of_hash(hash: &[u8]) -> Self {
+        Self(format!("p-{}", text_of(&hash[..RANDOM_CHARACTERS])))
+    }
+}
+
+impl ApiKeyId {
+    /// Makes a new id.
+    pub fn generate(randomness: &dyn Randomness) -> Self {
+        Self(format!("k-{}", random_text(randomness, RANDOM_CHARACTERS)))
     }
 }
 

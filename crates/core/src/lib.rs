@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod access;
 pub mod announce;
 pub mod arn;
 pub mod clock;

@@ -1,8 +1,9 @@
 //! Whose data may be touched.
 //!
 //! A [`TenantScope`] is the only way to build a tenant's key in the table, its key in the bucket, or a session in its
-//! account. It has no public constructor: it comes out of a check of credentials ([`crate::endpoint`]), of a message
-//! of our own queues ([`crate::work`]), or of the operator's own authority ([`OperatorScope`]).
+//! account. It has no public constructor: it comes out of a check of credentials ([`crate::endpoint`]), of what the table
+//! grants to a member or a key ([`crate::access`]), of a message of our own queues ([`crate::work`]), or of the operator's
+//! own authority ([`OperatorScope`]).
 
 use crate::id::TenantId;
 
@@ -44,5 +45,21 @@ impl OperatorScope {
     /// Returns the scope of the operator's own registries.
     pub fn own(self) -> TenantScope {
         self.tenant(TenantId::operator())
+    }
+}
+
+/// The authority over the list of tenants, and over nothing that a tenant owns.
+#[derive(Debug, Clone, Copy)]
+pub struct TenantsScope(());
+
+impl TenantsScope {
+    pub(crate) fn granted() -> Self {
+        Self(())
+    }
+}
+
+impl From<OperatorScope> for TenantsScope {
+    fn from(_: OperatorScope) -> Self {
+        Self(())
     }
 }

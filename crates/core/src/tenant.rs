@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::TenantId,
     random::Randomness,
-    scope::OperatorScope,
+    scope::{TenantScope, TenantsScope},
     store::{Condition, Partition, Store, StoreError, Write, try_write},
 };
 
@@ -38,7 +38,7 @@ impl Tenants {
     /// Makes a tenant; its id was never used before.
     pub async fn create(
         &self,
-        _: OperatorScope,
+        _: impl Into<TenantsScope>,
         name: &str,
         now: Timestamp,
         randomness: &dyn Randomness,
@@ -58,13 +58,24 @@ impl Tenants {
     }
 
     /// Finds a tenant.
-    pub async fn find(&self, _: OperatorScope, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+    pub async fn find(
+        &self,
+        _: impl Into<TenantsScope>,
+        id: &TenantId,
+    ) -> Result<Option<Tenant>, StoreError> {
         let stored = self.store.get(&Self::partition().key(&[id.as_str()])).await?;
         stored.map(|stored| stored.parse()).transpose()
     }
 
+    /// Returns a tenant to itself.
+    pub async fn own(&self, scope: &TenantScope) -> Result<Option<Tenant>, StoreError> {
+        let key = Self::partition().key(&[scope.tenant().as_str()]);
+        let stored = self.store.get(&key).await?;
+        stored.map(|stored| stored.parse()).transpose()
+    }
+
     /// Lists all tenants in the order of their ids.
-    pub async fn list(&self, _: OperatorScope) -> Result<Vec<Tenant>, StoreError> {
+    pub async fn list(&self, _: impl Into<TenantsScope>) -> Result<Vec<Tenant>, StoreError> {
         let mut tenants: Vec<Tenant> = Vec::new();
         loop {
             let after = tenants

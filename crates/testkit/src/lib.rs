@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod image;
+pub mod issuer;
 pub mod proxy;
 pub mod registry;
 pub mod sample;

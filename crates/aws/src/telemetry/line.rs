@@ -58,6 +58,12 @@ pub struct Line<'a> {
     pub proven: Option<bool>,
     /// `template.version`: the version of the tenants' template that links lead to now.
     pub template: Option<&'a TemplateVersion>,
+    /// `http.method`: the method of a request.
+    pub method: Option<&'a http::Method>,
+    /// `http.route`: the path of a request, with the names of its parameters in their place.
+    pub route: Option<&'a str>,
+    /// `http.status`: the status of the answer.
+    pub status: Option<u16>,
     /// What a scan found.
     pub scan: Option<ScanFigures>,
 }
@@ -73,6 +79,8 @@ pub enum Service {
     Scanner,
     /// Publishes the tenants' template.
     Publisher,
+    /// Serves the API and the pages.
+    Console,
 }
 
 /// Whose fault a failure is: an operator wakes up for their own.
@@ -105,6 +113,7 @@ impl Service {
             Self::Verifier => "verifier",
             Self::Scanner => "scanner",
             Self::Publisher => "publisher",
+            Self::Console => "console",
         }
     }
 }
@@ -145,6 +154,9 @@ impl<'a> Line<'a> {
             digest: None,
             proven: None,
             template: None,
+            method: None,
+            route: None,
+            status: None,
             scan: None,
         }
     }
@@ -223,6 +235,9 @@ impl<'a> Line<'a> {
                     image.digest = self.digest.map(field::display),
                     connection.proven = self.proven,
                     template.version = self.template.map(field::display),
+                    http.method = self.method.map(field::display),
+                    http.route = self.route,
+                    http.status = self.status,
                     scan.packages = self.scan.map(|scan| scan.packages),
                     scan.pulled_bytes = self.scan.map(|scan| scan.pulled_bytes),
                     scan.spared_bytes = self.scan.map(|scan| scan.spared_bytes),

@@ -34,6 +34,8 @@ pub enum Metric {
         /// Whose fault it was.
         fault: Fault,
     },
+    /// Requests to the console that failed through our own fault.
+    RequestsFailed,
     /// The time from when an image was known to its report, in milliseconds.
     TimeToReport,
 }
@@ -43,7 +45,7 @@ pub const NAMESPACE: &str = "Portwarden";
 
 impl Metric {
     /// One of each.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::EventsAccepted { kind: "other" },
         Self::EventsRefused { code: "unavailable" },
         Self::ProbeRefused,
@@ -52,6 +54,7 @@ impl Metric {
         Self::ScansPartial,
         Self::ScansRefused,
         Self::ScansFailed { fault: Fault::Ours },
+        Self::RequestsFailed,
         Self::TimeToReport,
     ];
 
@@ -66,6 +69,7 @@ impl Metric {
             Self::ScansPartial => "ScansPartial",
             Self::ScansRefused => "ScansRefused",
             Self::ScansFailed { .. } => "ScansFailed",
+            Self::RequestsFailed => "RequestsFailed",
             Self::TimeToReport => "TimeToReport",
         }
     }
@@ -75,6 +79,7 @@ impl Metric {
         match self {
             Self::EventsAccepted { .. } | Self::EventsRefused { .. } => Service::Receiver,
             Self::ProbeRefused | Self::VerificationsFailed => Service::Verifier,
+            Self::RequestsFailed => Service::Console,
             Self::ScansReported
             | Self::ScansPartial
             | Self::ScansRefused

@@ -1,0 +1,105 @@
+//! The OpenAPI document: its frame, and what is the same for all operations.
+
+use utoipa::{
+    PartialSchema as _, ToSchema as _,
+    openapi::{
+        Components, ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, SecurityRequirement,
+        path::Operation,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::error::{PROBLEM_JSON, ProblemDetails};
+
+/// The frame that routes are put into.
+pub(crate) fn frame() -> OpenApi {
+    let mut components = Components::new();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(
+            "An API key (`pwk_…`), or a token of the issuer that this Portwarden trusts.",
+        ))
+        .build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let cookie = ApiKeyValue::with_description(
+        "__Host-portwarden",
+        "The session of a browser; whatever changes something also needs the header x-csrf-token.",
+    );
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    components
+        .schemas
+        .insert(ProblemDetails::name().into_owned(), ProblemDetails::schema());
+    let mut info = Info::new("Portwarden", env!("CARGO_PKG_VERSION"));
+    info.description = Some(
+        "Connects AWS accounts, and tells what is in their container images. Errors are problem details (RFC 9457) with \
+         a stable code and a fix; lists come in pages; writes take an Idempotency-Key."
+            .to_owned(),
+    );
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(components))
+        .security(Some([
+            SecurityRequirement::new("bearer", [] as [&str; 0]),
+            SecurityRequirement::new("session", [] as [&str; 0]),
+        ]))
+        .build()
+}
+
+/// Adds the refusals that every operation can answer with.
+pub(crate) fn add_what_all_answer(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.delete].into_iter().flatten() {
+            add_refusals(operation, &READS);
+        }
+        for operation in [&mut item.post, &mut item.put, &mut item.patch]
+            .into_iter()
+            .flatten()
+        {
+            add_refusals(operation, &READS);
+            add_refusals(operation, &WRITES);
+        }
+    }
+}
+
+const READS: [(&str, &str); 6] = [
+    ("400", "The request is not right."),
+    ("401", "Nobody is known to ask."),
+    ("403", "The caller may not do this."),
+    ("404", "There is nothing like that, or it is somebody else's."),
+    ("429", "The tenant asks more than its share."),
+    ("503", "Something that the answer needs does not answer just now."),
+];
+
+const WRITES: [(&str, &str); 4] = [
+    ("409", "The request does not fit what is there."),
+    ("412", "It was changed in between."),
+    ("413", "The body is too large."),
+    ("415", "The body is not declared as JSON."),
+];
+
+fn add_refusals(operation: &mut Operation, refusals: &[(&str, &str)]) {
+    for (status, description) in refusals {
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name(ProblemDetails::name())))
+            .build();
+        let response = ResponseBuilder::new()
+            .description(*description)
+            .content(PROBLEM_JSON, content)
+            .build();
+        let responses = &mut operation.responses.responses;
+        responses
+            .entry((*status).to_owned())
+            .or_insert_with(|| response.into());
+    }
+}
+
+/// Writes the document as it is served and kept in the repository.
+///
+/// # Panics
+///
+/// Never: the document can be written as JSON.
+pub fn as_json(document: &OpenApi) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("a document can be written as JSON");
+    text.push('\n');
+    text
+}

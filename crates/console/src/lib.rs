@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+pub mod auth;
+pub mod context;
+pub mod error;
+pub mod handler;
+pub mod page;
