@@ -179,7 +179,12 @@ OPERATOR = [
     ("bucket_is_private", without_statement("ReportBucketPolicy", "TlsOnly")),
     ("bucket_is_private", without(*_properties("ReportBucket", "LifecycleConfiguration"))),
     ("api_has_one_way_in", set_to(*_properties("EventsRoute", "RouteKey"), value="$default")),
+    ("api_has_one_way_in", set_to(*_properties("EventsRoute", "Target"), value="integrations/ConsoleIntegration")),
     ("api_has_one_way_in", without(*_properties("ApiStage", "DefaultRouteSettings"))),
+    ("people_sign_in_safely", without(*_properties("UserPool", "AdminCreateUserConfig"))),
+    ("people_sign_in_safely", set_to(*_properties("UserPoolClient", "AllowedOAuthFlows"), value=["implicit"])),
+    ("people_sign_in_safely", set_to(*_properties("UserPoolClient", "CallbackURLs"), value=["https://evil.example/"])),
+    ("people_sign_in_safely", without("Resources", "UserPool", "Condition")),
     ("api_has_one_way_in", without(*_properties("ApiStage", "AccessLogSettings"))),
     (
         "api_has_one_way_in",

@@ -267,7 +267,7 @@ def _answers(cloud, endpoint):
     lambdas = cloud.root(OPERATOR_ACCOUNT, "lambda")
     environments = {
         name: json.load(lambdas.invoke(FunctionName=resources[f"{name}Function"], Payload=b"{}")["Payload"])
-        for name in ("Publisher", "Receiver", "Scanner", "Verifier")
+        for name in ("Console", "Publisher", "Receiver", "Scanner", "Verifier")
     }
     functions = {
         name: tuple(env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
@@ -283,6 +283,21 @@ def _answers(cloud, endpoint):
 
 def _environments(environments, outputs):
     wanted = {
+        "Console": {
+            "TABLE_NAME",
+            "REPORT_BUCKET",
+            "VERIFY_QUEUE_URL",
+            "CONNECTOR_ROLE_ARN",
+            "CONSOLE_URL",
+            "EVENTS_URL",
+            "TEMPLATE_URL",
+            "REGIONAL_TEMPLATE_BUCKET_PREFIX",
+            "REGIONAL_TEMPLATE_BUCKET_REGIONS",
+            "MORE_LAUNCH_REGIONS",
+            "OIDC_ISSUER",
+            "OIDC_CLIENT_ID",
+            "OIDC_AUDIENCE",
+        },
         "Publisher": set(),
         "Receiver": {"TABLE_NAME", "SCAN_QUEUE_URL", "VERIFY_QUEUE_URL", "OPERATOR_ROLE_ARN", "OPERATOR_EXTERNAL_ID"},
         "Scanner": {
@@ -304,6 +319,10 @@ def _environments(environments, outputs):
         "CONNECTOR_ROLE_ARN": "ConnectorRoleArn",
         "CANARY_ROLE_ARN": "CanaryRoleArn",
         "OPERATOR_ROLE_ARN": "OperatorRoleArn",
+        "CONSOLE_URL": "ConsoleUrl",
+        "EVENTS_URL": "EventsUrl",
+        "TEMPLATE_URL": "TemplateUrl",
+        "OIDC_ISSUER": "OidcIssuer",
     }
     ours = set().union(*wanted.values())
     for function, names in wanted.items():
@@ -452,10 +471,11 @@ def _permissions(cloud, functions, outputs):
     }
     store = {"update item", "get item", "query"}
     may = {
+        "Console": store | {"delete item"},
         "Publisher": {"put template", "list templates", "delete template"},
         "Receiver": store,
         "Verifier": store | {"delete item", "tell"},
-        "Scanner": store | {"put report", "tell"},
+        "Scanner": store | {"delete item", "put report", "tell"},
     }
     for function, credentials in functions.items():
         for name, call in calls.items():
@@ -463,6 +483,8 @@ def _permissions(cloud, functions, outputs):
             # Templates are for everybody.
             yield f"{function}: {name} refused", refused, name not in may[function] | {"get template"}
     for function, queue, refused in (
+        ("Console", "ScanQueueUrl", True),
+        ("Console", "VerifyQueueUrl", False),
         ("Receiver", "ScanQueueUrl", False),
         ("Receiver", "VerifyQueueUrl", False),
         ("Scanner", "ScanQueueUrl", False),

@@ -11,6 +11,7 @@ BROAD = {
     ("ConnectorPolicy", "AssumeTenantRoles"): "tenants' accounts and role names are not known beforehand",
     ("OperatorRole", "Read"): "all repositories of the operator's own account and region",
     ("OperatorRole", "Registry"): "these actions know no narrower resource; narrowed by region",
+    ("ConsoleRole", "Report"): "the objects below tenants/",
     ("ScannerRole", "Report"): "the objects below tenants/",
     ("PublisherRole", "Publish"): "the objects below public-templates/",
     ("PublisherRole", "PublishCopies"): "the same in the operator's own regional buckets, which a condition demands",
@@ -27,6 +28,7 @@ SWITCHED_OFF = {
 }
 
 FUNCTIONS = {
+    "ConsoleFunction": "portwarden-console",
     "PublisherFunction": "portwarden-publisher",
     "ReceiverFunction": "portwarden-receiver",
     "ScannerFunction": "portwarden-scanner",
@@ -233,12 +235,16 @@ def bucket_is_private(template):
 def api_has_one_way_in(template):
     stack = operator_stack(template)
     routes = [route["RouteKey"] for route in stack.of_type("AWS::ApiGatewayV2::Route").values()]
-    if routes != ["POST /v1/events/{integration}"]:
+    if sorted(routes) != ["ANY /", "ANY /v1/{proxy+}", "ANY /{proxy+}", "POST /v1/events/{integration}"]:
         yield f"routes are {routes}"
+    targets = {route["RouteKey"]: route["Target"] for route in stack.of_type("AWS::ApiGatewayV2::Route").values()}
+    if [key for key, target in targets.items() if "EventsIntegration" in target] != ["POST /v1/events/{integration}"]:
+        yield "the receiver takes something else than events"
     for name, integration in stack.of_type("AWS::ApiGatewayV2::Integration").items():
         if integration.get("PayloadFormatVersion") != "2.0":
             yield f"{name}: payload is not 2.0"
-        if not 3500 < integration.get("TimeoutInMillis", 30000) <= 5000:
+        is_receiver = integration.get("IntegrationUri") == stack.arn("ReceiverFunction")
+        if is_receiver and not 3500 < integration.get("TimeoutInMillis", 30000) <= 5000:
             yield f"{name}: outlives the 5 s of an API destination, or cuts off the receiver's 3.5 s"
     for name, stage in stack.of_type("AWS::ApiGatewayV2::Stage").items():
         limits = stage.get("DefaultRouteSettings", {})
@@ -272,6 +278,24 @@ def operator_events_are_received(template):
     failure = stack.properties("ReceiverFunction").get("EventInvokeConfig", {}).get("DestinationConfig", {})
     if failure.get("OnFailure", {}).get("Destination") != dead_letters:
         yield "ReceiverFunction: an event that it fails to handle is dropped"
+
+
+def people_sign_in_safely(template):
+    stack = operator_stack(template)
+    pool, client = stack.properties("UserPool"), stack.properties("UserPoolClient")
+    if pool.get("AdminCreateUserConfig") != {"AllowAdminCreateUserOnly": True}:
+        yield "UserPool: anybody can sign up"
+    if client.get("GenerateSecret") or client.get("AllowedOAuthFlows") != ["code"]:
+        yield "UserPoolClient: is no public client of the code flow"
+    told = stack.properties("ConsoleFunction")["Environment"]["Variables"]
+    if client.get("CallbackURLs") != [f"{told['CONSOLE_URL']}/sign-in/callback"]:
+        yield f"UserPoolClient: sends people back to {client.get('CallbackURLs')}"
+    other = operator_stack(template, OidcIssuer="https://login.example.com", OidcClientId="portwarden")
+    if other.of_type("AWS::Cognito::UserPool"):
+        yield "UserPool: is made beside the issuer that was named"
+    told = other.properties("ConsoleFunction")["Environment"]["Variables"]
+    if (told["OIDC_ISSUER"], told["OIDC_CLIENT_ID"]) != ("https://login.example.com", "portwarden"):
+        yield "ConsoleFunction: is told of another issuer than was named"
 
 
 def connector_is_held_short(template):
@@ -349,6 +373,7 @@ def alarms_watch_everything(template):
     }
     wanted = {
         ("Portwarden", "ProbeRefused", ("verifier",)),
+        ("Portwarden", "RequestsFailed", ("console",)),
         ("Portwarden", "ScansFailed", ("scanner", "ours")),
         ("Portwarden", "VerificationsFailed", ("verifier",)),
         ("AWS/Lambda", "DestinationDeliveryFailures", (f"{stack.name}-ReceiverFunction",)),
@@ -382,6 +407,7 @@ RULES = [
     bucket_is_private,
     api_has_one_way_in,
     operator_events_are_received,
+    people_sign_in_safely,
     connector_is_held_short,
     emulator_switch_takes_away_nothing_else,
     alarms_watch_everything,

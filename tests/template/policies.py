@@ -8,7 +8,9 @@ from cloudformation import as_list
 def statements(stack, name):
     """Returns the statements of all policies that a resource holds, its trust policy apart."""
     properties = stack.resources[name].get("Properties", {})
-    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    # A user pool has policies, too, of another kind.
+    inline = properties.get("Policies", [])
+    documents = [policy["PolicyDocument"] for policy in inline] if isinstance(inline, list) else []
     if "PolicyDocument" in properties:
         documents.append(properties["PolicyDocument"])
     return [statement for document in documents for statement in as_list(document["Statement"])]

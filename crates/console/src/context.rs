@@ -137,12 +137,17 @@ impl Config {
         let events_url: Option<Root> = settings.required("EVENTS_URL");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
         let template_url = settings.required("TEMPLATE_URL");
+        let prefix: Option<String> = settings.optional("REGIONAL_TEMPLATE_BUCKET_PREFIX");
+        let bucket_regions: Option<Regions> = settings.optional("REGIONAL_TEMPLATE_BUCKET_REGIONS");
         let more_regions: Option<Regions> = settings.optional("MORE_LAUNCH_REGIONS");
         let issuer = settings.required("OIDC_ISSUER");
         let client_id = settings.required("OIDC_CLIENT_ID");
         let audience = settings.optional("OIDC_AUDIENCE");
         settings.finish(|| {
             let mut launch_pad = LaunchPad::new(template_url?);
+            if let (Some(prefix), Some(regions)) = (prefix, bucket_regions) {
+                launch_pad.add_buckets(&prefix, &regions.0).ok()?;
+            }
             launch_pad.add_regions(more_regions.into_iter().flat_map(|regions| regions.0));
             Some(Self {
                 aws: aws?,
