@@ -4,11 +4,12 @@ use crate::{
     Limits, PartialCode,
     apk::Apk,
     binary::Binaries,
+    conda::Conda,
     dotnet::DotNet,
     dpkg::Dpkg,
     facts::{Declared, Facts},
     java::{Java, JavaRuntime},
-    npm::Npm,
+    npm::{Npm, YarnCache},
     os_release::OsReleaseFiles,
     php::Php,
     python::Python,
@@ -17,12 +18,13 @@ use crate::{
 };
 
 /// All cataloguers. A further ecosystem is a folder of its own and a line here or in [`INSPECTORS`].
-static CATALOGUERS: [&dyn Cataloguer; 10] = [
+static CATALOGUERS: [&dyn Cataloguer; 11] = [
     &OsReleaseFiles,
     &Dpkg,
     &Apk,
     &Rpm,
     &Python,
+    &Conda,
     &Npm,
     &Ruby,
     &Php,
@@ -31,7 +33,7 @@ static CATALOGUERS: [&dyn Cataloguer; 10] = [
 ];
 
 /// All inspectors.
-static INSPECTORS: [&dyn Inspector; 2] = [&Java, &Binaries];
+static INSPECTORS: [&dyn Inspector; 3] = [&Java, &YarnCache, &Binaries];
 
 /// Knows one ecosystem whose packages are shown by small files: which files these are, and what they say.
 pub(crate) trait Cataloguer: Sync {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::OsRelease;
@@ -29,9 +31,9 @@ pub(crate) struct Declared {
     pub(crate) architecture: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<SourcePackage>,
-    /// The module stream that an rpm package belongs to: `name:stream:version:context`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) module: Option<String>,
+    /// What else its package URL says, by the names that qualifiers of its kind have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) qualifiers: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) licenses: Vec<String>,
     /// Those of its files that can show packages; the others matter to nobody.
@@ -59,6 +61,8 @@ pub enum PackageKind {
     Cargo,
     /// PHP's Composer.
     Composer,
+    /// Conda's packages, in any language.
+    Conda,
     /// Debian's dpkg.
     Deb,
     /// Ruby's gems.
@@ -86,6 +90,7 @@ impl PackageKind {
             Self::Apk => "apk",
             Self::Cargo => "cargo",
             Self::Composer => "composer",
+            Self::Conda => "conda",
             Self::Deb => "deb",
             Self::Gem => "gem",
             Self::Generic => "generic",
@@ -118,10 +123,17 @@ impl Declared {
             version: version.and_then(version_word).map(str::to_owned),
             architecture: None,
             source: None,
-            module: None,
+            qualifiers: BTreeMap::new(),
             licenses: Vec::new(),
             owns: Vec::new(),
         })
+    }
+
+    /// Adds a qualifier of the package URL, unless its value is none.
+    pub(crate) fn qualify(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value.and_then(word) {
+            self.qualifiers.insert(name.to_owned(), value.to_owned());
+        }
     }
 
     /// Adds a licence, unless the text is none.
@@ -176,7 +188,14 @@ impl Facts {
         match self {
             Self::Packages(packages) => packages
                 .iter()
-                .map(|package| size_of::<Declared>() + list(&package.licenses) + list(&package.owns) + 64)
+                .map(|package| {
+                    let qualifiers = package
+                        .qualifiers
+                        .values()
+                        .map(|value| value.len() + 64)
+                        .sum::<usize>();
+                    size_of::<Declared>() + list(&package.licenses) + list(&package.owns) + qualifiers + 64
+                })
                 .sum(),
             Self::Files(files) => size_of::<FileList>() + list(&files.paths),
             Self::Licenses(licenses) => list(licenses),

@@ -41,7 +41,7 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
         PackageKind::Rpm => {
             let mut purl = PackageUrl::new("rpm", package.name.as_str())?;
             if let Some(os) = os {
-                purl.with_namespace(os.id.as_str())?
+                purl.with_namespace(vendor(&os.id))?
                     .add_qualifier("distro", os.distro())?;
             }
             if let Some(architecture) = &package.architecture {
@@ -51,9 +51,6 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
                 let version = source.version.iter().map(|version| format!("-{version}"));
                 let file = format!("{}{}.src.rpm", source.name, version.collect::<String>());
                 purl.add_qualifier("upstream", file)?;
-            }
-            if let Some(module) = &package.module {
-                purl.add_qualifier("rpmmod", module.as_str())?;
             }
             let version = package
                 .version
@@ -68,7 +65,7 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
                     purl.add_qualifier("epoch", epoch)?;
                 }
             }
-            return Ok(Some(purl.to_string()));
+            return qualified(purl, package).map(Some);
         }
         PackageKind::Golang | PackageKind::Composer => {
             let (namespace, name) = path::split(&package.name);
@@ -78,9 +75,11 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
             }
             purl
         }
-        PackageKind::Cargo | PackageKind::Gem | PackageKind::Generic | PackageKind::Nuget => {
-            PackageUrl::new(package.kind.as_str(), package.name.as_str())?
-        }
+        PackageKind::Cargo
+        | PackageKind::Conda
+        | PackageKind::Gem
+        | PackageKind::Generic
+        | PackageKind::Nuget => PackageUrl::new(package.kind.as_str(), package.name.as_str())?,
         PackageKind::Maven => match package.name.split_once(':') {
             Some((group, artifact)) => {
                 let mut purl = PackageUrl::new("maven", artifact)?;
@@ -104,7 +103,24 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
     if let Some(version) = &package.version {
         purl.with_version(version.as_str())?;
     }
-    Ok(Some(purl.to_string()))
+    qualified(purl, package).map(Some)
+}
+
+fn qualified<'p>(mut purl: PackageUrl<'p>, package: &'p Declared) -> packageurl::Result<String> {
+    for (name, value) in &package.qualifiers {
+        purl.add_qualifier(name.as_str(), value.as_str())?;
+    }
+    Ok(purl.to_string())
+}
+
+/// The vendor of a distribution with rpm, which is the namespace of its packages: one for several distributions, where
+/// one vendor has them.
+fn vendor(distribution: &str) -> &str {
+    match distribution {
+        "rhel" => "redhat",
+        suse if suse.starts_with("opensuse") => "opensuse",
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -154,14 +170,14 @@ mod tests {
     fn an_rpm_has_its_epoch_and_its_module_apart() {
         let mut node = package(PackageKind::Rpm, "nodejs", "1:18.17.1-1.module+el8");
         node.architecture = Some("x86_64".into());
-        node.module = Some("nodejs:18:8080:63b34585".into());
+        node.qualify("rpmmod", Some("nodejs:18:8080:63b34585"));
         node.source = Some(SourcePackage {
             name: "nodejs".into(),
             version: Some("18.17.1-1.module+el8".into()),
         });
         assert_eq!(
             purl(&node, Some(&os("rhel", "8.8"))).unwrap(),
-            "pkg:rpm/rhel/nodejs@18.17.1-1.module%2Bel8?arch=x86_64&distro=rhel-8.8&epoch=1&rpmmod=nodejs:18:8080:63b34585&upstream=nodejs-18.17.1-1.module%2Bel8.src.rpm"
+            "pkg:rpm/redhat/nodejs@18.17.1-1.module%2Bel8?arch=x86_64&distro=rhel-8.8&epoch=1&rpmmod=nodejs:18:8080:63b34585&upstream=nodejs-18.17.1-1.module%2Bel8.src.rpm"
         );
     }
 

@@ -6,14 +6,14 @@ use crate::number::Endian;
 
 /// The archive is not as its format says; where its next member starts is not known.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broken;
+pub(crate) struct Broken;
 
 /// Walks the members of a zip archive from one local header to the next.
 ///
 /// The list at the archive's end, which other readers start from, is not waited for, so that nothing must be held. What
 /// it would tell otherwise: members that were deleted without rewriting the archive are seen. Source: PKWARE,
 /// "APPNOTE.TXT", 4.3.
-pub(super) struct Archive<'c> {
+pub(crate) struct Archive<'c> {
     content: &'c mut dyn BufRead,
     is_begun: bool,
 }
@@ -30,7 +30,7 @@ const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 
 impl<'c> Archive<'c> {
-    pub(super) fn new(content: &'c mut dyn BufRead) -> Self {
+    pub(crate) fn new(content: &'c mut dyn BufRead) -> Self {
         Self {
             content,
             is_begun: false,
@@ -38,7 +38,7 @@ impl<'c> Archive<'c> {
     }
 
     /// Goes to the next member; nothing behind the last one.
-    pub(super) fn next_member(&mut self) -> Result<Option<Member<'_>>, Broken> {
+    pub(crate) fn next_member(&mut self) -> Result<Option<Member<'_>>, Broken> {
         let is_there = if self.is_begun {
             let mut signature = [0; 4];
             self.read(&mut signature)?;
@@ -116,7 +116,7 @@ impl<'c> Archive<'c> {
 }
 
 /// One file in an archive.
-pub(super) struct Member<'m> {
+pub(crate) struct Member<'m> {
     name: String,
     body: Body<'m>,
     is_readable: bool,
@@ -138,12 +138,12 @@ enum Body<'m> {
 const PIECE: usize = 32 << 10;
 
 impl Member<'_> {
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Passes over what is left, inflating at most `budget` bytes to find the end; returns how many there were.
-    pub(super) fn finish(mut self, budget: u64) -> Result<u64, Broken> {
+    pub(crate) fn finish(mut self, budget: u64) -> Result<u64, Broken> {
         let mut passed = 0;
         if self.is_open {
             loop {

@@ -40,20 +40,29 @@ impl Manifest {
                 (!value.is_empty() && !value.starts_with("${")).then_some(value)
             })
         };
-        let word = |keys: &[&str]| value(keys).and_then(word).map(str::to_owned);
+        let word_of = |keys: &[&str]| value(keys).and_then(word).map(str::to_owned);
+        // Behind a version there may be when it was built.
+        let number = |keys: &[&str]| {
+            let first = value(keys)?.split_whitespace().next()?;
+            let is_number = first.starts_with(|c: char| c.is_ascii_digit());
+            is_number.then(|| word(first)).flatten().map(str::to_owned)
+        };
+        let version = [
+            "Implementation-Version",
+            "Bundle-Version",
+            "Specification-Version",
+        ];
         Self {
-            group: word(&["Implementation-Vendor-Id"]),
-            name: word(&[
+            group: word_of(&["Implementation-Vendor-Id"]),
+            name: word_of(&[
                 "Bundle-SymbolicName",
                 "Automatic-Module-Name",
                 "Implementation-Title",
                 "Specification-Title",
             ]),
-            version: word(&[
-                "Implementation-Version",
-                "Bundle-Version",
-                "Specification-Version",
-            ]),
+            version: version
+                .iter()
+                .find_map(|key| word_of(&[key]).or_else(|| number(&[key]))),
             license: value(&["Bundle-License"]).map(str::to_owned),
         }
     }
@@ -126,6 +135,16 @@ mod tests {
                 "Implementation-Title: Java Runtime Environment\nImplementation-Version: 17.0.21.1\n",
                 ("jrt-fs", None),
                 ("jrt-fs", Some("17.0.21.1")),
+            ),
+            (
+                "Implementation-Version: 1.3 2244 October 5 2005\n",
+                ("a", None),
+                ("a", Some("1.3")),
+            ),
+            (
+                "Implementation-Version: unknown build\nSpecification-Version: 2\n",
+                ("a", None),
+                ("a", Some("2")),
             ),
             (
                 "Manifest-Version: 1.0\n\nImplementation-Title: of a section\n",

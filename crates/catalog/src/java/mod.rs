@@ -5,7 +5,7 @@
 //! local header to the next, those within them too, so that none is ever held.
 //! Sources: Maven, "Maven Archiver"; JAR file specification; `OSGi` core, 3.2 "Bundles".
 
-mod archive;
+pub(crate) mod archive;
 mod manifest;
 mod runtime;
 
@@ -53,9 +53,11 @@ impl Inspector for Java {
 fn is_archive(path: &str) -> bool {
     let (_, name) = split(path);
     name.rsplit_once('.').is_some_and(|(_, kind)| {
-        ["jar", "war", "ear", "sar", "par", "jpi", "hpi", "kar", "rar"]
-            .iter()
-            .any(|known| kind.eq_ignore_ascii_case(known))
+        [
+            "jar", "war", "ear", "sar", "par", "jpi", "hpi", "kar", "rar", "nar", "far", "lpkg",
+        ]
+        .iter()
+        .any(|known| kind.eq_ignore_ascii_case(known))
     })
 }
 

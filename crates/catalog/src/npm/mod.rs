@@ -6,6 +6,8 @@
 //! from samples that do not, so all of it is listed; but only where a package manager installs, a file that cannot be
 //! read is a flaw. Source: npm's `package.json(5)` and `folders(5)`.
 
+mod cache;
+
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -14,6 +16,8 @@ use crate::{
     cataloguer::{Cataloguer, Reading},
     facts::{Declared, PackageKind},
 };
+
+pub(crate) use self::cache::YarnCache;
 
 pub(crate) struct Npm;
 

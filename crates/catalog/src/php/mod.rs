@@ -10,25 +10,27 @@ use crate::{
     PartialCode,
     cataloguer::{Cataloguer, Reading},
     facts::{Declared, PackageKind},
+    path::split,
 };
 
 pub(crate) struct Php;
 
 impl Cataloguer for Php {
     fn wants(&self, path: &str) -> bool {
-        path.strip_suffix("composer/installed.json")
-            .is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+        split(path).1 == "installed.json"
     }
 
-    fn read(&self, _path: &str, content: &[u8]) -> Reading {
+    fn read(&self, path: &str, content: &[u8]) -> Reading {
+        // Elsewhere other programs may have files of this name.
+        let is_composers = split(split(path).0).1 == "composer";
         let Ok(Installed::Now { packages: installed } | Installed::Before(installed)) =
             serde_json::from_slice(content)
         else {
-            return Reading::default().with_flaw(PartialCode::Malformed, true);
+            return Reading::default().with_flaw(PartialCode::Malformed, is_composers);
         };
         let count = installed.len();
         let packages: Vec<Declared> = installed.into_iter().filter_map(declare).collect();
-        let is_malformed = packages.len() < count;
+        let is_malformed = is_composers && packages.len() < count;
         Reading::of_packages(packages).with_flaw(PartialCode::Malformed, is_malformed)
     }
 }
@@ -108,7 +110,8 @@ mod tests {
             read(r#"[{"name":"nobody"},{"name":"a/b"}]"#),
             malformed(&["a/b ? "])
         );
-        assert!(Php.wants("vendor/composer/installed.json") && !Php.wants("xcomposer/installed.json"));
+        assert!(Php.wants("vendor/composer/installed.json") && !Php.wants("composer/xinstalled.json"));
+        assert_eq!(Php.read("app/installed.json", b"{}"), Reading::default());
     }
 
     proptest! {

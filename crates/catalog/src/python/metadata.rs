@@ -86,10 +86,11 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Splits `name-version` or `name-version-py3.9`.
+/// Splits `name-version` or `name-version-py3.9`; a version starts with a digit.
 fn split_label(label: &str) -> (&str, Option<&str>) {
-    match label.split_once('-') {
-        Some((name, rest)) => (name, rest.split('-').next()),
+    let is_start = |at: &usize| label.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
+    match label.match_indices('-').map(|(at, _)| at).find(is_start) {
+        Some(at) => (&label[..at], label[at + 1..].split('-').next()),
         None => (label, None),
     }
 }
@@ -161,6 +162,11 @@ Name: the description
             ),
             (b"Name: Six\n", "six-1.16.0", package("Six", Some("1.16.0"), &[])),
             (b"Name: Six\n", "six", package("Six", None, &[])),
+            (
+                b"Name: no-version\n",
+                "no-version-py3.8",
+                package("no-version", None, &[]),
+            ),
         ] {
             let reading = read(content, label);
             assert_eq!(reading.facts, Some(expected));

@@ -24,7 +24,7 @@ pub(super) fn read(blob: &[u8]) -> Option<Declared> {
     let mut package = Declared::new(PackageKind::Rpm, &name, version.as_deref())?;
     package.architecture = header.word(ARCHITECTURE);
     package.source = header.text(SOURCE).and_then(|file| source_package(&file));
-    package.module = header.word(MODULE);
+    package.qualify("rpmmod", header.word(MODULE).as_deref());
     if let Some(license) = header.text(LICENSE) {
         package.add_license(&license);
     }
@@ -40,7 +40,7 @@ fn split_nvr(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Reads the name of the file that a package was built from.
-fn source_package(file: &str) -> Option<SourcePackage> {
+pub(super) fn source_package(file: &str) -> Option<SourcePackage> {
     let (name, version) = split_nvr(file.strip_suffix(".rpm")?.rsplit_once('.')?.0)?;
     Some(SourcePackage {
         name: word(name)?.to_owned(),
@@ -210,7 +210,7 @@ pub(super) mod tests {
         let mut package =
             Declared::new(PackageKind::Rpm, "nodejs", Some("1:18.17.1-1.module+el8~1^git2")).unwrap();
         package.architecture = Some("x86_64".into());
-        package.module = Some("nodejs:18:8080:63b34585".into());
+        package.qualify("rpmmod", Some("nodejs:18:8080:63b34585"));
         package.add_license("MIT and ASL 2.0");
         package.owns = vec!["usr/bin/node".into()];
         package.source = Some(SourcePackage {

@@ -2,10 +2,12 @@
 //!
 //! `SQLite` (`rpmdb.sqlite`, since rpm 4.16), ndb (`Packages.db`, of SUSE) and Berkeley DB (`Packages`, before). In each
 //! of them a package is a blob that holds its header. The database is the one thing that must be in memory as a whole,
-//! since its parts lie in any order; it has a budget of its own, [`Limits::rpm_bytes`].
+//! since its parts lie in any order; it has a budget of its own, [`Limits::rpm_bytes`]. Images without rpm itself may
+//! have a list in its place.
 
 mod bdb;
 mod header;
+mod manifest;
 mod ndb;
 mod sqlite;
 
@@ -15,6 +17,9 @@ use crate::{
 };
 
 pub(crate) struct Rpm;
+
+/// The list of packages that images of Azure Linux have.
+const MANIFEST: &str = "rpmmanifest/container-manifest-2";
 
 /// Something in the database is not as its format says; what could be read of it counts.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,11 +36,12 @@ impl Cataloguer for Rpm {
             "usr/lib/sysimage/rpm/Packages",
             "usr/share/rpm/rpmdb.sqlite",
             "usr/share/rpm/Packages",
+            "var/lib/rpmmanifest/container-manifest-2",
         ]
     }
 
     fn wants(&self, path: &str) -> bool {
-        ["rpm/rpmdb.sqlite", "rpm/Packages.db", "rpm/Packages"]
+        ["rpm/rpmdb.sqlite", "rpm/Packages.db", "rpm/Packages", MANIFEST]
             .into_iter()
             .filter_map(|end| path.strip_suffix(end))
             .any(|folder| folder.is_empty() || folder.ends_with('/'))
@@ -45,10 +51,13 @@ impl Cataloguer for Rpm {
         limits.rpm_bytes
     }
 
-    fn read(&self, _path: &str, content: &[u8]) -> Reading {
+    fn read(&self, path: &str, content: &[u8]) -> Reading {
         if content.is_empty() {
             // rpm leaves an empty file behind when it moves to another format.
             return Reading::default();
+        }
+        if path.ends_with(MANIFEST) {
+            return manifest::read(content);
         }
         let mut packages = Vec::new();
         let mut is_malformed = false;
@@ -92,7 +101,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_can_be_read(content: Vec<u8>) {
-            Rpm.read("", &content);
+            for home in Rpm.homes() {
+                Rpm.read(home, &content);
+            }
         }
     }
 }

@@ -141,7 +141,7 @@ fn rpm_lists_the_same_of_sqlite() {
     let Some(world) = World::new() else { return };
     let packages = catalogue("var/lib/rpm/rpmdb.sqlite", &world.database().join("rpmdb.sqlite"));
     assert_eq!(rows(&packages), world.listed("sqlite"));
-    let base = "pkg:rpm/rhel/base@1.0~rc1-3%5Egit1.el9?arch=noarch&distro=rhel-9.4&epoch=2&rpmmod=base:9:8080:63b34585&upstream=base-1.0~rc1-3%5Egit1.el9.src.rpm";
+    let base = "pkg:rpm/redhat/base@1.0~rc1-3%5Egit1.el9?arch=noarch&distro=rhel-9.4&epoch=2&rpmmod=base:9:8080:63b34585&upstream=base-1.0~rc1-3%5Egit1.el9.src.rpm";
     let found: Vec<_> = packages
         .iter()
         .filter(|package| package.name == "base" || package.name == "six")

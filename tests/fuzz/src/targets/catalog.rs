@@ -16,7 +16,7 @@ use tar::{EntryType, Header};
 use crate::law::json_comes_back;
 
 targets! { layer archive stored_layer os_release dpkg_status dpkg_list apk_installed python_metadata npm_package
-dpkg_copyright rpm_database program java_archive gemspec composer dotnet java_release }
+dpkg_copyright rpm_database rpm_manifest program java_archive yarn_cache gemspec composer conda dotnet java_release }
 
 /// A layer's blob; the first byte says as what its manifest declares it.
 fn layer(input: &[u8]) {
@@ -78,10 +78,13 @@ files! {
     python_metadata: "usr/lib/python3/dist-packages/six-1.16.0.dist-info/METADATA";
     dpkg_copyright: "usr/share/doc/bash/copyright";
     rpm_database: "var/lib/rpm/Packages";
+    rpm_manifest: "var/lib/rpmmanifest/container-manifest-2";
     program: "usr/bin/node";
     java_archive: "app/lib/a-1.jar";
+    yarn_cache: "app/.yarn/cache/name-npm-1.0.0-0123456789-8.zip";
     gemspec: "var/lib/gems/3.1.0/specifications/rake-13.0.6.gemspec";
     composer: "app/vendor/composer/installed.json";
+    conda: "opt/conda/conda-meta/zlib-1.2.11-h90dfc92_1014.json";
     dotnet: "app/shop.deps.json";
     java_release: "opt/java/release";
     npm_package: "app/node_modules/@scope/name/package.json";
@@ -135,7 +138,13 @@ fn holds(layer: &LayerCatalog) {
             PackageUrl::from_str(&package.purl).unwrap_or_else(|error| panic!("{}: {error}", package.purl));
         assert_eq!(purl.to_string(), package.purl);
         assert_eq!(purl.ty(), package.kind.as_str());
-        assert_eq!(purl.version(), package.version.as_deref(), "{}", package.purl);
+        let version = purl
+            .version()
+            .map(|version| match purl.qualifiers().get("epoch") {
+                Some(epoch) => format!("{epoch}:{version}"),
+                None => version.to_owned(),
+            });
+        assert_eq!(version, package.version, "{}", package.purl);
         for word in [Some(&package.name), package.version.as_ref()]
             .into_iter()
             .flatten()
