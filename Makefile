@@ -5,12 +5,14 @@ SHELL := /bin/bash
 .PHONY: help run invoke test simulate faults fuzz build cli fmt lint deploy clean prerequisites
 
 # make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
-# emulator's port. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
+# emulator's port. ADVISORIES= is a directory in the layout of OSV's bulk files, an address of such files, or osv for OSV's
+# own, which are read over the network only then. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
 # tests/fuzz/seeds, SECONDS_EACH= is how long each is tried. make faults
 # PUSHES= is how many images are pushed, SEED= which calls fail.
 ONCE ?=
 IMAGE ?=
 PORT ?=
+ADVISORIES ?=
 STRICT ?=
 TARGET ?=
 SECONDS_EACH ?= 60
@@ -26,14 +28,14 @@ WATCH ?=
 
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
-FUNCTIONS := receiver verifier scanner publisher
+FUNCTIONS := receiver verifier scanner publisher advisor
 
 help: ## Says what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: prerequisites .venv ## Starts the local cloud, connects two accounts, pushes an image and shows its report
 	@cargo build --workspace --bins
-	@exec $(OUTPUT)/debug/portwarden local $(if $(ONCE),--once) $(if $(IMAGE),--image '$(IMAGE)') $(if $(PORT),--port '$(PORT)')
+	@exec $(OUTPUT)/debug/portwarden local $(if $(ONCE),--once) $(if $(IMAGE),--image '$(IMAGE)') $(if $(PORT),--port '$(PORT)') $(if $(ADVISORIES),--advisories '$(ADVISORIES)')
 
 invoke: prerequisites .venv ## Invokes FUNCTION=receiver with EVENT=events/….json under AWS's runtime interface emulator
 	@cargo build --quiet --workspace --bins

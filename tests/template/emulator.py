@@ -267,7 +267,7 @@ def _answers(cloud, endpoint):
     lambdas = cloud.root(OPERATOR_ACCOUNT, "lambda")
     environments = {
         name: json.load(lambdas.invoke(FunctionName=resources[f"{name}Function"], Payload=b"{}")["Payload"])
-        for name in ("Console", "Publisher", "Receiver", "Scanner", "Verifier")
+        for name in ("Advisor", "Console", "Publisher", "Receiver", "Scanner", "Verifier")
     }
     functions = {
         name: tuple(env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
@@ -298,6 +298,7 @@ def _environments(environments, outputs):
             "OIDC_CLIENT_ID",
             "OIDC_AUDIENCE",
         },
+        "Advisor": {"TABLE_NAME", "REPORT_BUCKET", "ADVISORY_SOURCE", "ADVISORY_FOLDERS"},
         "Publisher": set(),
         "Receiver": {"TABLE_NAME", "SCAN_QUEUE_URL", "VERIFY_QUEUE_URL", "OPERATOR_ROLE_ARN", "OPERATOR_EXTERNAL_ID"},
         "Scanner": {
@@ -465,12 +466,16 @@ def _permissions(cloud, functions, outputs):
         "delete template": lambda c: c("s3").delete_object(Bucket=templates, Key="public-templates/1/y"),
         "put beside templates": lambda c: c("s3").put_object(Bucket=templates, Key="x", Body=b"x"),
         "put elsewhere": lambda c: c("s3").put_object(Bucket=bucket, Key="x", Body=b"x"),
+        "put advisories": lambda c: c("s3").put_object(Bucket=bucket, Key="advisories/x", Body=b"x"),
+        "delete advisories": lambda c: c("s3").delete_object(Bucket=bucket, Key="advisories/y"),
         "delete report": lambda c: c("s3").delete_object(Bucket=bucket, Key="tenants/t/x"),
         "tell": lambda c: c("events").put_events(Entries=bus),
         "read roles": lambda c: c("iam").list_roles(),
     }
     store = {"update item", "get item", "query"}
     may = {
+        # The emulator knows no leading keys; the simulator judges that condition.
+        "Advisor": {"update item", "get item", "put advisories", "delete advisories"},
         "Console": store | {"delete item"},
         "Publisher": {"put template", "list templates", "delete template"},
         "Receiver": store,
@@ -490,6 +495,7 @@ def _permissions(cloud, functions, outputs):
         ("Scanner", "ScanQueueUrl", False),
         ("Scanner", "VerifyQueueUrl", False),
         ("Verifier", "ScanQueueUrl", True),
+        ("Advisor", "ScanQueueUrl", True),
     ):
         sqs = cloud.as_session(functions[function], "sqs")
         answer = denied(sqs.send_message, QueueUrl=outputs[queue], MessageBody="{}")

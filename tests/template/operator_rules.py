@@ -13,6 +13,8 @@ BROAD = {
     ("OperatorRole", "Registry"): "these actions know no narrower resource; narrowed by region",
     ("ConsoleRole", "Report"): "the objects below tenants/",
     ("ScannerRole", "Report"): "the objects below tenants/",
+    ("AdvisorRole", "Publish"): "the objects below advisories/",
+    ("AdvisorRole", "ReadSource"): "the objects of the one bucket that the operator names",
     ("PublisherRole", "Publish"): "the objects below public-templates/",
     ("PublisherRole", "PublishCopies"): "the same in the operator's own regional buckets, which a condition demands",
     ("PublisherRole", "ListCopies"): "the same buckets",
@@ -29,6 +31,7 @@ SWITCHED_OFF = {
 
 FUNCTIONS = {
     "ConsoleFunction": "portwarden-console",
+    "AdvisorFunction": "portwarden-advisor",
     "PublisherFunction": "portwarden-publisher",
     "ReceiverFunction": "portwarden-receiver",
     "ScannerFunction": "portwarden-scanner",
@@ -45,6 +48,28 @@ def policies_name_what_they_need(template):
         for resource, statement, fault in over_broad_statements(stack):
             if (resource, statement.get("Sid")) not in BROAD:
                 yield f"{resource}: {fault}"
+
+
+def the_advisor_reaches_no_tenant(template):
+    for source in ("", "acme-osv"):
+        stack = operator_stack(template, AdvisorySourceBucket=source)
+        bucket = stack.arn("ReportBucket")
+        allowed = {
+            resource
+            for statement in statements(stack, "AdvisorRole")
+            if any(action.startswith("s3:") for action in as_list(statement["Action"]))
+            for resource in as_list(statement["Resource"])
+        }
+        wanted = {bucket, f"{bucket}/advisories/*"}
+        if source:
+            wanted |= {"arn:aws:s3:::acme-osv", "arn:aws:s3:::acme-osv/*"}
+        if allowed != wanted:
+            yield f"AdvisorRole: reaches {sorted(allowed)} with the source {source!r}"
+        for statement in statements(stack, "AdvisorRole"):
+            if any(action.startswith("dynamodb:") for action in as_list(statement["Action"])) and statement.get(
+                "Condition"
+            ) != {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["D#advisories"]}}:
+                yield "AdvisorRole: reaches more of the table than the advisories' items"
 
 
 def nobody_is_everybody(template):
@@ -361,6 +386,10 @@ def emulator_switch_takes_away_nothing_else(template):
         yield "Globals: functions are not told of the emulator, or of more than that"
 
 
+# What is measured by whoever should be running: silence is as bad as too much.
+AGES = {"AdvisoryAge"}
+
+
 def alarms_watch_everything(template):
     stack = operator_stack(template)
     topic = "arn:aws:sns:eu-central-1:111122223333:alarms"
@@ -368,18 +397,21 @@ def alarms_watch_everything(template):
         (alarm["Namespace"], alarm["MetricName"], tuple(d["Value"] for d in alarm["Dimensions"]))
         for alarm in operator_stack(template, AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm").values()
         if alarm.get("AlarmActions") == [topic]
-        and alarm.get("TreatMissingData") == "notBreaching"
+        and alarm.get("TreatMissingData") == ("breaching" if alarm["MetricName"] in AGES else "notBreaching")
         and alarm.get("ComparisonOperator") == "GreaterThanThreshold"
     }
     wanted = {
+        ("Portwarden", "AdvisoryAge", ("advisor",)),
         ("Portwarden", "ProbeRefused", ("verifier",)),
         ("Portwarden", "RequestsFailed", ("console",)),
         ("Portwarden", "ScansFailed", ("scanner", "ours")),
         ("Portwarden", "VerificationsFailed", ("verifier",)),
         ("AWS/Lambda", "DestinationDeliveryFailures", (f"{stack.name}-ReceiverFunction",)),
     }
-    for rule in stack.of_type("AWS::Events::Rule"):
-        wanted.add(("AWS/Events", "InvocationsFailedToBeSentToDlq", (f"{stack.name}-{rule}",)))
+    for rule, properties in stack.of_type("AWS::Events::Rule").items():
+        # What a schedule has lost comes again by itself.
+        lost = "FailedInvocations" if "ScheduleExpression" in properties else "InvocationsFailedToBeSentToDlq"
+        wanted.add(("AWS/Events", lost, (f"{stack.name}-{rule}",)))
     for api in stack.of_type("AWS::ApiGatewayV2::Api"):
         wanted.add(("AWS/ApiGateway", "5xx", (f"{stack.name}-{api}",)))
     for queue, properties in stack.of_type("AWS::SQS::Queue").items():
@@ -397,6 +429,7 @@ def alarms_watch_everything(template):
 RULES = [
     parameters_have_patterns,
     policies_name_what_they_need,
+    the_advisor_reaches_no_tenant,
     nobody_is_everybody,
     templates_are_all_that_is_public,
     what_is_published_is_this_template,

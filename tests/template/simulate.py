@@ -71,6 +71,7 @@ def cases():
     yield from named_repository_cases()
     yield from account_cases()
     yield from publisher_cases()
+    yield from advisor_cases()
 
 
 def tenant_role_cases():
@@ -335,6 +336,30 @@ def publisher_cases():
             },
             sorted(expected),
         )
+
+
+def advisor_cases():
+    """The advisor reaches its own two items of the table, and nobody else's."""
+    stack = operator_stack()
+    for action in ("dynamodb:GetItem", "dynamodb:UpdateItem"):
+        for keys, expected in (
+            (["D#advisories"], ALLOWED),
+            (["D#advisories", "D#tenants"], DENIED),
+            (["T#t-0123456789abcdefghjkmnpqrs"], DENIED),
+            (["D#tenants"], DENIED),
+        ):
+            yield (
+                f"advisor, {action} of {', '.join(keys)}",
+                {
+                    "principal": session(stack.arn("AdvisorRole"), "function"),
+                    "action": action,
+                    "resource": stack.arn("Table"),
+                    "resourceAccount": OPERATOR_ACCOUNT,
+                    "context": {"dynamodb:LeadingKeys": keys},
+                    "identityPolicies": [policy(stack, "AdvisorRole")],
+                },
+                expected,
+            )
 
 
 def node():

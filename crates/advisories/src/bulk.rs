@@ -3,15 +3,19 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, BufReader, Read as _},
+    io::{self, BufReader},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use thiserror::Error;
-use zip::{ZipArchive, result::ZipError};
+use zip::result::ZipError;
 
-use crate::{Advisory, EcosystemInfo, osv};
+use crate::{
+    Advisory, EcosystemInfo,
+    feed::{ArchiveError, MAX_RECORD, for_each_record},
+    osv,
+};
 
 /// Reads every ecosystem of a directory: of each folder `all.zip`, and the single `*.json` beside it, which are newer.
 ///
@@ -67,9 +71,6 @@ pub enum BulkError {
     Empty(PathBuf),
 }
 
-/// No record is nearly as large; a larger one is skipped.
-const MAX_RECORD: u64 = 16 << 20;
-
 impl Bulk {
     fn read_folder(&mut self, folder: &Path, now: Timestamp) -> Result<(), BulkError> {
         let mut info = EcosystemInfo {
@@ -83,33 +84,24 @@ impl Bulk {
         };
         let archive_path = folder.join("all.zip");
         if archive_path.is_file() {
-            let archive_error = |source| BulkError::Archive {
-                path: archive_path.clone(),
-                source,
-            };
             let file = File::open(&archive_path).map_err(|source| unreadable(&archive_path, source))?;
-            let mut archive = ZipArchive::new(BufReader::new(file)).map_err(archive_error)?;
-            let mut content = Vec::new();
-            for index in 0..archive.len() {
-                let entry = archive.by_index(index).map_err(archive_error)?;
-                let name = entry
-                    .name()
-                    .map_or_else(|_| format!("entry {index}"), std::borrow::Cow::into_owned);
-                if !has_extension(Path::new(&name)) {
-                    continue;
-                }
-                content.clear();
-                entry
-                    .take(MAX_RECORD + 1)
-                    .read_to_end(&mut content)
-                    .map_err(|source| unreadable(&archive_path.join(&name), source))?;
-                self.add(&archive_path.join(&name), &content, now, &mut info);
-            }
+            for_each_record(BufReader::new(file), |name, content| {
+                self.add(&archive_path.join(name), content, now, &mut info);
+                Ok(())
+            })
+            .map_err(|error| match error {
+                ArchiveError::Archive(source) => BulkError::Archive {
+                    path: archive_path.clone(),
+                    source,
+                },
+                ArchiveError::Entry(name, source) => unreadable(&archive_path.join(name), source),
+            })?;
         }
         for path in entries(folder)? {
             if has_extension(&path) && path.is_file() {
                 let content = fs::read(&path).map_err(|source| unreadable(&path, source))?;
-                self.add(&path, &content, now, &mut info);
+                let content = (content.len() as u64 <= MAX_RECORD).then_some(content.as_slice());
+                self.add(&path, content, now, &mut info);
             }
         }
         if archive_path.is_file() || info.records > 0 {
@@ -118,11 +110,11 @@ impl Bulk {
         Ok(())
     }
 
-    fn add(&mut self, path: &Path, content: &[u8], now: Timestamp, info: &mut EcosystemInfo) {
+    fn add(&mut self, path: &Path, content: Option<&[u8]>, now: Timestamp, info: &mut EcosystemInfo) {
         let mut flaw = |text: &str| self.flaws.push(format!("{}: {text}", path.display()));
-        if content.len() as u64 > MAX_RECORD {
+        let Some(content) = content else {
             return flaw("the record is too large");
-        }
+        };
         let advisory = match osv::parse(content) {
             Ok(advisory) => advisory,
             Err(error) => return flaw(&error.to_string()),

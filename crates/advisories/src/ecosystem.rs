@@ -39,6 +39,26 @@ pub(crate) fn family(ecosystem: &str) -> &str {
     ecosystem.split_once(':').map_or(ecosystem, |(family, _)| family)
 }
 
+/// Writes an ecosystem without what a distribution's release is made of: the parts of Red Hat's, the products of SUSE's.
+pub(crate) fn release(ecosystem: &str) -> Cow<'_, str> {
+    match ecosystem.split_once(':') {
+        Some(("Red Hat", _)) => Cow::Borrowed(
+            ecosystem
+                .split_once("::")
+                .map_or(ecosystem, |(release, _)| release),
+        ),
+        Some(("SUSE", product)) => {
+            let known = SUSE
+                .iter()
+                .find_map(|name| product.strip_prefix(name)?.strip_prefix(' '));
+            known.map_or(Cow::Borrowed(ecosystem), |release| {
+                Cow::Owned(format!("SUSE:{release}"))
+            })
+        }
+        _ => Cow::Borrowed(ecosystem),
+    }
+}
+
 /// Writes a package's name as the ecosystem compares it.
 pub(crate) fn normalise_name<'a>(ecosystem: &str, name: &'a str) -> Cow<'a, str> {
     match family(ecosystem) {

@@ -1,7 +1,7 @@
 //! OSV records: lenient where feeds are odd, exact where it decides.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -63,7 +63,7 @@ pub fn parse(json: &[u8]) -> Result<Advisory, OsvError> {
 }
 
 /// A published vulnerability.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advisory {
     /// The identifier, such as `GHSA-jfh8-c2jp-5v3q`.
     pub id: String,
@@ -90,7 +90,7 @@ pub struct Advisory {
 }
 
 /// A package that an advisory affects.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Affected {
     /// The ecosystem with its release, such as `Debian:12`.
     pub ecosystem: String,

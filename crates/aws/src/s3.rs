@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::{Client, config::Builder, primitives::ByteStream};
-use portwarden_core::object::{ObjectError, ObjectKey, ReadObject, WriteObject};
+use portwarden_core::object::{ObjectError, ObjectKey, ReadObject, RemoveObject, WriteObject};
 
 use crate::{Aws, failure::Failure};
 
@@ -85,5 +85,21 @@ impl WriteObject for Bucket {
         written
             .map(drop)
             .map_err(|error| ObjectError(Failure::of("s3:PutObject", &error).into()))
+    }
+}
+
+#[async_trait]
+impl RemoveObject for Bucket {
+    async fn remove_object(&self, key: &ObjectKey) -> Result<(), ObjectError> {
+        let removed = self
+            .client
+            .delete_object()
+            .bucket(&self.name)
+            .key(key.to_string())
+            .send()
+            .await;
+        removed
+            .map(drop)
+            .map_err(|error| ObjectError(Failure::of("s3:DeleteObject", &error).into()))
     }
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::{
 };
 
 pub use self::{
-    line::{Fault, Line, ScanFigures, Service},
+    line::{Fault, FolderFigures, Line, ScanFigures, Service},
     metrics::{Metric, Metrics, NAMESPACE},
 };
 use crate::Settings;

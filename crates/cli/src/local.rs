@@ -5,7 +5,7 @@ use std::{
 
 use clap::Args;
 use portwarden_local::{
-    LocalError, LocalOptions,
+    AdvisoryChoice, LocalError, LocalOptions,
     invoke::{self, InvokeOptions},
     push::ImageChoice,
     recorded,
@@ -28,6 +28,11 @@ pub(crate) struct LocalArgs {
     /// The emulator's port on 127.0.0.1; any free one if it is not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// Where advisories come from: a directory with a folder for each ecosystem, an address (https://…), osv, or none
+    ///
+    /// Without it a handful that are kept in the checkout. `osv` reads OSV's public files, some hundreds of megabytes.
+    #[arg(long, value_name = "SOURCE")]
+    advisories: Option<AdvisoryChoice>,
     /// Pushes this image to the local cloud that runs already, which shows its report
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["once", "image", "port"])]
     push: Option<ImageChoice>,
@@ -38,6 +43,9 @@ pub(crate) struct LocalArgs {
     #[arg(long, value_name = "FILE", requires = "invoke")]
     event: Option<PathBuf>,
 }
+
+/// The advisories about the sample image that are kept in the checkout.
+const KEPT_ADVISORIES: &str = "crates/testkit/advisories";
 
 impl LocalArgs {
     /// Runs the local cloud.
@@ -54,6 +62,12 @@ impl LocalArgs {
         }
         let mut cloud = LocalOptions::in_checkout(Path::new("."), &programs()?);
         cloud.port = self.port;
+        let kept = Path::new(KEPT_ADVISORIES);
+        cloud.advisories = match self.advisories {
+            Some(choice) => choice,
+            None if kept.is_dir() => AdvisoryChoice::Directory(kept.to_owned()),
+            None => AdvisoryChoice::None,
+        };
         if let Some(image) = &self.push {
             let pushed = run::push_to_running(&cloud.state, image).await?;
             println!("{}:{} {}", pushed.repository, pushed.tag, pushed.digest);

@@ -78,7 +78,7 @@ impl Command {
         match self {
             Self::Scan(args) => args.run().await,
             Self::Match(args) => args.run(),
-            Self::Advisories(args) => args.run(),
+            Self::Advisories(args) => args.run().await,
             Self::Local(args) => args.run().await,
             Self::Template(args) => args.run(),
             Self::Tenant(args) => args.run().await,

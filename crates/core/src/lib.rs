@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod access;
+pub mod advisory;
 pub mod announce;
 pub mod arn;
 pub mod clock;

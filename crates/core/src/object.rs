@@ -7,7 +7,7 @@ use portwarden_oci::Digest;
 
 use crate::scope::TenantScope;
 
-/// The name of an object; only a [`TenantScope`] makes one.
+/// The name of an object; only a [`TenantScope`] makes a tenant's, and only [`crate::advisory`] one that is nobody's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -47,6 +47,13 @@ impl TenantScope {
     }
 }
 
+impl ObjectKey {
+    /// Names an object that belongs to no tenant.
+    pub(crate) fn public(name: String) -> Self {
+        Self(name)
+    }
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -70,6 +77,13 @@ pub trait WriteObject: Send + Sync {
         content_type: &'static str,
         content: Vec<u8>,
     ) -> Result<(), ObjectError>;
+}
+
+/// Removes objects.
+#[async_trait]
+pub trait RemoveObject: Send + Sync {
+    /// Removes an object, if it is there.
+    async fn remove_object(&self, key: &ObjectKey) -> Result<(), ObjectError>;
 }
 
 /// The bucket did not answer.
@@ -108,6 +122,14 @@ impl WriteObject for MemoryObjects {
         content: Vec<u8>,
     ) -> Result<(), ObjectError> {
         self.objects().insert(key.clone(), content);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RemoveObject for MemoryObjects {
+    async fn remove_object(&self, key: &ObjectKey) -> Result<(), ObjectError> {
+        self.objects().remove(key);
         Ok(())
     }
 }

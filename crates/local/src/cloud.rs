@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 use portwarden_aws::{Aws, Bucket, DynamoStore, SystemClock, VerifyQueue};
 use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
+    advisory::{Edition, Editions},
     arn::RoleArn,
     clock::Clock as _,
     endpoint::{Password, Username},
@@ -28,16 +29,17 @@ use portwarden_core::{
 use portwarden_oci::{Digest, RepositoryName, Tag};
 use portwarden_report::Report;
 use reqwest::Url;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     account::Account,
+    advisories::{self, AdvisoryChoice},
     deploy::{self, Stack},
     destination::{BasicAuth, Delivery},
     emulator::{Emulator, EmulatorOptions},
     error::LocalError,
-    function::Function,
+    function::{self, Function},
     push::{self, ImageChoice, Pushed},
     recorded,
     registry::RegistryAddress,
@@ -61,6 +63,8 @@ pub struct LocalOptions {
     pub port: Option<u16>,
     /// Where the functions find AWS, unless it is the emulator itself: a proxy before it, say.
     pub functions_endpoint: Option<String>,
+    /// Where the advisories come from.
+    pub advisories: AdvisoryChoice,
     /// The account and the region that Portwarden runs in.
     pub operator: (AccountId, Region),
     /// The accounts to connect.
@@ -156,6 +160,7 @@ impl LocalOptions {
             state: root.join("target/local"),
             port: None,
             functions_endpoint: None,
+            advisories: AdvisoryChoice::None,
             operator: place("100000000001", "us-east-1"),
             tenants: vec![
                 TenantPlan::constant("Harbour Goods", ("200000000002", "us-east-1"), Identity::New),
@@ -198,7 +203,8 @@ impl LocalCloud {
         let operator = emulator.account(&options.operator.0, &options.operator.1);
         let mut template = options.read_template()?;
         deploy::upload_functions(&operator, &mut template, &options.programs).await?;
-        let parameters = BTreeMap::from([
+        let advisories = options.advisories.provide(&operator).await?;
+        let mut parameters = BTreeMap::from([
             ("Architecture", deploy::architecture()),
             (
                 "InsecureEmulatorEndpoint",
@@ -208,8 +214,9 @@ impl LocalCloud {
                     .unwrap_or(operator.endpoint()),
             ),
         ]);
+        parameters.extend(advisories.iter().map(|(name, value)| (*name, value.as_str())));
         let stack = deploy::create_stack(&operator, STACK, &template, &parameters).await?;
-        Ok(Self {
+        let cloud = Self {
             emulator,
             operator,
             stack,
@@ -217,7 +224,24 @@ impl LocalCloud {
             programs: options.programs.clone(),
             tenants: Vec::new(),
             state: options.state.clone(),
-        })
+        };
+        if options.advisories != AdvisoryChoice::None {
+            cloud.follow_advisories().await?;
+        }
+        Ok(cloud)
+    }
+
+    /// Lets the advisor look at its source once, as its schedule does every hour; returns the edition in use then.
+    pub async fn follow_advisories(&self) -> Result<Option<Edition>, LocalError> {
+        let advisor = self.template.function("advisor")?.logical_id;
+        function::invoke(&self.operator, &self.stack, &advisor, &Value::Object(Map::new())).await?;
+        let edition = Editions::new(self.store()?).current().await;
+        edition.map_err(|error| LocalError::call("look for the advisory database", error))
+    }
+
+    /// Writes a directory's advisories to the bucket that the advisor reads; see [`AdvisoryChoice::Directory`].
+    pub async fn publish_advisories(&self, directory: &Path) -> Result<(), LocalError> {
+        advisories::upload_feed(&self.operator, directory).await
     }
 
     /// Connects accounts, all at once.

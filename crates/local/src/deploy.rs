@@ -218,8 +218,14 @@ fn parameter(key: &str, value: &str) -> Parameter {
 
 /// Uploads code or a template to the account's own bucket for both, as `aws cloudformation package` does.
 async fn upload(account: &Account, key: String, content: Vec<u8>) -> Result<S3Object, LocalError> {
-    let client = account.s3();
     let bucket = format!("portwarden-local-artifacts-{}", account.id());
+    create_bucket(account, &bucket).await?;
+    put_object(account, &bucket, &key, content).await?;
+    Ok(S3Object { bucket, key })
+}
+
+/// Creates a bucket of the account's own, if it is not there.
+pub(crate) async fn create_bucket(account: &Account, bucket: &str) -> Result<(), LocalError> {
     let region = account.region().as_str();
     // The first region is the one that cannot be named.
     let location = (region != "us-east-1").then(|| {
@@ -228,26 +234,37 @@ async fn upload(account: &Account, key: String, content: Vec<u8>) -> Result<S3Ob
             .location_constraint(constraint)
             .build()
     });
-    let created = client
+    let created = account
+        .s3()
         .create_bucket()
-        .bucket(&bucket)
+        .bucket(bucket)
         .set_create_bucket_configuration(location)
         .send()
         .await;
-    if let Err(error) = created
-        && !is_ours_already(&error)
-    {
-        return Err(LocalError::call("create the bucket for code", error));
+    match created {
+        Err(error) if !is_ours_already(&error) => Err(LocalError::call("create a bucket", error)),
+        _ => Ok(()),
     }
-    client
+}
+
+/// Writes an object.
+pub(crate) async fn put_object(
+    account: &Account,
+    bucket: &str,
+    key: &str,
+    content: Vec<u8>,
+) -> Result<(), LocalError> {
+    let written = account
+        .s3()
         .put_object()
-        .bucket(&bucket)
-        .key(&key)
+        .bucket(bucket)
+        .key(key)
         .body(ByteStream::from(content))
         .send()
-        .await
-        .map_err(|error| LocalError::call("upload code", error))?;
-    Ok(S3Object { bucket, key })
+        .await;
+    written
+        .map(drop)
+        .map_err(|error| LocalError::call("upload to a bucket", error))
 }
 
 fn is_ours_already(error: &SdkError<CreateBucketError>) -> bool {

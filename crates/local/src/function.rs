@@ -84,6 +84,24 @@ impl Function {
     }
 }
 
+/// Invokes a function of a stack in `account` and waits for its answer; that the function failed is an error.
+pub(crate) async fn invoke(
+    account: &Account,
+    stack: &Stack,
+    logical_id: &str,
+    event: &Value,
+) -> Result<Value, LocalError> {
+    let action = "invoke a function";
+    let name = deploy::physical_id(account, stack, logical_id).await?;
+    let answer = Lambda::new(account)?
+        .call(action, Method::POST, &format!("/{name}/invocations"), Some(event))
+        .await?;
+    match answer.get("errorMessage") {
+        Some(message) => Err(LocalError::call(action, format!("{name}: {message}"))),
+        None => Ok(answer),
+    }
+}
+
 /// The few calls of Lambda's API that are made here.
 ///
 /// Source: Lambda API reference, "Actions".

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod advisories;
 mod cloud;
 pub mod deploy;
 pub mod destination;
@@ -19,6 +20,7 @@ mod tenant;
 pub mod watch;
 
 pub use account::Account;
+pub use advisories::AdvisoryChoice;
 pub use cloud::{Identity, LocalCloud, LocalOptions, ScannedImage, TenantPlan};
 pub use emulator::{Emulator, EmulatorOptions};
 pub use error::LocalError;

@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    advisories::AdvisoryChoice,
     cloud::{LocalCloud, LocalOptions, ScannedImage},
     destination::Delivery,
     error::LocalError,
@@ -112,6 +113,9 @@ async fn tell_story(
         options.cloud.template.display(),
         emulator.endpoint()
     ))?;
+    if options.cloud.advisories != AdvisoryChoice::None {
+        step(format!("with advisories from {}", options.cloud.advisories))?;
+    }
     let mut cloud = LocalCloud::deploy(emulator, &options.cloud).await?;
     for plan in &options.cloud.tenants {
         step(format!(

@@ -41,6 +41,12 @@ impl Network {
         }
     }
 
+    /// Returns the client for a request to `url` that is not a registry's, if the rules allow it: HTTPS to a public
+    /// address, or a named local host. Its name is judged once more where it is resolved.
+    pub fn client_for(&self, url: &Url) -> Result<&reqwest::Client, Refusal> {
+        self.rules.judge(url).map(|_| &self.client)
+    }
+
     pub(crate) fn judge(&self, url: &Url) -> Result<Reach, Refusal> {
         self.rules.judge(url)
     }

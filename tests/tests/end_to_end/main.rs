@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
+mod advisories;
 mod endpoint;
 mod faults;
 mod observability;

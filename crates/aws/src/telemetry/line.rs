@@ -66,6 +66,10 @@ pub struct Line<'a> {
     pub status: Option<u16>,
     /// What a scan found.
     pub scan: Option<ScanFigures>,
+    /// `advisory.edition`: the edition of the advisory database.
+    pub edition: Option<u64>,
+    /// What is known of a folder of the advisories' feed.
+    pub folder: Option<FolderFigures>,
 }
 
 /// A function, as logs and metrics name it.
@@ -81,6 +85,8 @@ pub enum Service {
     Publisher,
     /// Serves the API and the pages.
     Console,
+    /// Builds the advisory database.
+    Advisor,
 }
 
 /// Whose fault a failure is: an operator wakes up for their own.
@@ -105,6 +111,19 @@ pub struct ScanFigures {
     pub time_to_report: SignedDuration,
 }
 
+/// What is known of a folder of the advisories' feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FolderFigures {
+    /// `advisory.folder`: its name.
+    pub name: &'static str,
+    /// `advisory.records`: how many records it has.
+    pub records: u64,
+    /// `advisory.age_ms`: the time since it was last compared with its source.
+    pub age: Option<SignedDuration>,
+    /// `advisory.newest_ms`: the time since the newest of its records was changed.
+    pub newest: Option<SignedDuration>,
+}
+
 impl Service {
     /// Returns the word for logs and metrics.
     pub fn name(self) -> &'static str {
@@ -114,6 +133,7 @@ impl Service {
             Self::Scanner => "scanner",
             Self::Publisher => "publisher",
             Self::Console => "console",
+            Self::Advisor => "advisor",
         }
     }
 }
@@ -158,6 +178,8 @@ impl<'a> Line<'a> {
             route: None,
             status: None,
             scan: None,
+            edition: None,
+            folder: None,
         }
     }
 
@@ -242,6 +264,14 @@ impl<'a> Line<'a> {
                     scan.pulled_bytes = self.scan.map(|scan| scan.pulled_bytes),
                     scan.spared_bytes = self.scan.map(|scan| scan.spared_bytes),
                     scan.time_to_report_ms = self.scan.map(|scan| milliseconds(scan.time_to_report)),
+                    advisory.edition = self.edition,
+                    advisory.folder = self.folder.map(|folder| folder.name),
+                    advisory.records = self.folder.map(|folder| folder.records),
+                    advisory.age_ms = self.folder.and_then(|folder| folder.age).map(milliseconds),
+                    advisory.newest_ms = self
+                        .folder
+                        .and_then(|folder| folder.newest)
+                        .map(milliseconds),
                     "{text}"
                 )
             };

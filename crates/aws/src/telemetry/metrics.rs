@@ -38,6 +38,18 @@ pub enum Metric {
     RequestsFailed,
     /// The time from when an image was known to its report, in milliseconds.
     TimeToReport,
+    /// Editions of the advisory database that came into use.
+    AdvisoryEditions,
+    /// The time since a folder of the feed was last compared with its source, in milliseconds.
+    AdvisoryAge {
+        /// The folder, one of OSV's.
+        folder: &'static str,
+    },
+    /// Folders of the feed that could not be read, by code.
+    AdvisoryFoldersBroken {
+        /// The code, one of a few words.
+        code: &'static str,
+    },
 }
 
 /// The namespace of all metrics.
@@ -45,7 +57,7 @@ pub const NAMESPACE: &str = "Portwarden";
 
 impl Metric {
     /// One of each.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::EventsAccepted { kind: "other" },
         Self::EventsRefused { code: "unavailable" },
         Self::ProbeRefused,
@@ -56,6 +68,11 @@ impl Metric {
         Self::ScansFailed { fault: Fault::Ours },
         Self::RequestsFailed,
         Self::TimeToReport,
+        Self::AdvisoryEditions,
+        Self::AdvisoryAge { folder: "Debian" },
+        Self::AdvisoryFoldersBroken {
+            code: "source_unreachable",
+        },
     ];
 
     /// Returns the metric's name in the namespace [`NAMESPACE`].
@@ -71,6 +88,9 @@ impl Metric {
             Self::ScansFailed { .. } => "ScansFailed",
             Self::RequestsFailed => "RequestsFailed",
             Self::TimeToReport => "TimeToReport",
+            Self::AdvisoryEditions => "AdvisoryEditions",
+            Self::AdvisoryAge { .. } => "AdvisoryAge",
+            Self::AdvisoryFoldersBroken { .. } => "AdvisoryFoldersBroken",
         }
     }
 
@@ -85,6 +105,9 @@ impl Metric {
             | Self::ScansRefused
             | Self::ScansFailed { .. }
             | Self::TimeToReport => Service::Scanner,
+            Self::AdvisoryEditions | Self::AdvisoryAge { .. } | Self::AdvisoryFoldersBroken { .. } => {
+                Service::Advisor
+            }
         }
     }
 
@@ -92,7 +115,10 @@ impl Metric {
     pub fn dimension(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::EventsAccepted { kind } => Some(("event.kind", kind)),
-            Self::EventsRefused { code } => Some(("outcome.code", code)),
+            Self::EventsRefused { code } | Self::AdvisoryFoldersBroken { code } => {
+                Some(("outcome.code", code))
+            }
+            Self::AdvisoryAge { folder } => Some(("advisory.folder", folder)),
             Self::ScansFailed { fault } => Some(("outcome.fault", fault.name())),
             _ => None,
         }
@@ -100,7 +126,7 @@ impl Metric {
 
     fn unit(self) -> &'static str {
         match self {
-            Self::TimeToReport => "Milliseconds",
+            Self::TimeToReport | Self::AdvisoryAge { .. } => "Milliseconds",
             _ => "Count",
         }
     }
