@@ -5,6 +5,7 @@ use portwarden_core::{
     clock::Clock as _,
     id::{IntegrationId, Region, TenantId},
     integration::{Integrations, RegionConnection},
+    tenant_template::update_command,
 };
 use serde::Serialize;
 
@@ -83,30 +84,14 @@ impl Rotation<'_> {
     fn to_text(&self) -> String {
         format!(
             "new credentials of {} are expected until {:.0}; with credentials of the connected account:\n  \
-             aws cloudformation update-stack --region {} --stack-name portwarden-ecr --use-previous-template --capabilities \
-             CAPABILITY_IAM --parameters ParameterKey=CredentialGeneration,ParameterValue={} {}\n\
+             {}\n\
              The old ones stay valid for 24 hours after the first use of the new ones, so that no event is lost.\n",
             self.region,
             self.until,
-            self.region,
-            self.generation,
-            KEPT.map(|name| format!("ParameterKey={name},UsePreviousValue=true"))
-                .join(" "),
+            update_command(self.region, self.generation),
         )
     }
 }
-
-/// The other parameters of the stack: what an update does not name goes back to its default.
-const KEPT: [&str; 8] = [
-    "TenantName",
-    "Url",
-    "ExternalId",
-    "Username",
-    "Password",
-    "Repositories",
-    "HeartbeatMinutes",
-    "AlarmTopicArn",
-];
 
 #[cfg(test)]
 mod tests {
@@ -114,24 +99,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn an_update_keeps_every_other_parameter_of_the_template() {
-        let connector = "arn:aws:iam::999988887777:role/portwarden-connector"
-            .parse()
-            .unwrap();
-        let template = portwarden_core::tenant_template::render(&connector);
-        let parameters = template.split("\nParameters:\n").nth(1).unwrap();
-        let parameters = parameters.split("\n\n").next().unwrap();
-        let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
-        let names: Vec<&str> = parameters
-            .lines()
-            .filter(is_name)
-            .map(|line| line.trim().trim_end_matches(':'))
-            .filter(|name| *name != "CredentialGeneration")
-            .collect();
-        assert_eq!(names, KEPT);
-    }
 
     #[test]
     fn a_stack_that_makes_its_credentials_makes_the_next_ones() {

@@ -79,17 +79,35 @@ impl LaunchPad {
         Ok(())
     }
 
+    /// Returns the address of the template that links lead to, unless a region has its own copy.
+    pub fn template_url(&self) -> &str {
+        &self.template_url
+    }
+
     /// Returns a link for each region.
     pub fn links(&self, launch: &Launch<'_>) -> Vec<LaunchLink> {
+        self.links_with(&[
+            ("param_TenantName", launch.tenant_name),
+            ("param_Url", launch.url),
+            ("param_ExternalId", launch.external_id.as_str()),
+        ])
+    }
+
+    /// Returns a link for each region that fills nothing in, for whoever has the values at hand.
+    pub fn blank_links(&self) -> Vec<LaunchLink> {
+        self.links_with(&[])
+    }
+
+    fn links_with(&self, parameters: &[(&str, &str)]) -> Vec<LaunchLink> {
         let link = |region: &Region| LaunchLink {
             region: region.clone(),
-            link: self.link(region, launch),
+            link: self.link(region, parameters),
         };
         self.regions.iter().map(link).collect()
     }
 
     /// Source: `CloudFormation` user guide, "Create quick-create links for stacks".
-    fn link(&self, region: &Region, launch: &Launch<'_>) -> String {
+    fn link(&self, region: &Region, parameters: &[(&str, &str)]) -> String {
         let console = match region.partition() {
             "aws-cn" => "console.amazonaws.cn",
             "aws-us-gov" => "console.amazonaws-us-gov.com",
@@ -100,15 +118,12 @@ impl LaunchPad {
             || self.template_url.clone(),
             |bucket| bucket.url(&Edition::Latest),
         );
-        let query: Vec<String> = [
-            ("templateURL", template.as_str()),
-            ("stackName", STACK_NAME),
-            ("param_TenantName", launch.tenant_name),
-            ("param_Url", launch.url),
-            ("param_ExternalId", launch.external_id.as_str()),
-        ]
-        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)))
-        .into();
+        let fixed = [("templateURL", template.as_str()), ("stackName", STACK_NAME)];
+        let query: Vec<String> = fixed
+            .iter()
+            .chain(parameters)
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)))
+            .collect();
         format!(
             "https://{region}.{console}/cloudformation/home?region={region}#/stacks/create/review?{}",
             query.join("&")

@@ -5,7 +5,7 @@ pub mod publication;
 
 use portwarden_oci::Digest;
 
-use crate::arn::RoleArn;
+use crate::{arn::RoleArn, id::Region};
 
 /// The template as it is kept; the connector role's ARN is the one thing that differs between deployments.
 const TEMPLATE: &str = include_str!("../../templates/ecr-integration.yaml");
@@ -23,6 +23,29 @@ const CONNECTOR_ROLE: &str = "__CONNECTOR_ROLE_ARN__";
 /// The connector role is no parameter of the template, so that no tenant can mistype, or be talked into, another one.
 pub fn render(connector_role: &RoleArn) -> String {
     TEMPLATE.replace(CONNECTOR_ROLE, connector_role.as_str())
+}
+
+/// The parameters of a stack but the generation of its credentials: what an update does not name goes back to its default.
+const KEPT: [&str; 8] = [
+    "TenantName",
+    "Url",
+    "ExternalId",
+    "Username",
+    "Password",
+    "Repositories",
+    "HeartbeatMinutes",
+    "AlarmTopicArn",
+];
+
+/// Writes the command by which a tenant has the stack of a region make credentials of another generation.
+pub fn update_command(region: &Region, generation: u32) -> String {
+    let kept = KEPT.map(|name| format!("ParameterKey={name},UsePreviousValue=true"));
+    format!(
+        "aws cloudformation update-stack --region {region} --stack-name {} --use-previous-template --capabilities \
+         CAPABILITY_IAM --parameters ParameterKey=CredentialGeneration,ParameterValue={generation} {}",
+        launch::STACK_NAME,
+        kept.join(" ")
+    )
 }
 
 /// Returns the SHA-256 of the template as it is kept, in hexadecimal digits: what tells two builds apart.
@@ -96,5 +119,23 @@ mod tests {
         assert!(trust.contains(&format!("AWS: {role}\n")), "{trust}");
         assert!(trust.contains("sts:ExternalId: !Ref ExternalId"), "{trust}");
         assert!(!rendered.contains("__"), "a marker is left");
+    }
+
+    #[test]
+    fn an_update_keeps_every_other_parameter_of_the_template() {
+        let connector = "arn:aws:iam::999988887777:role/portwarden-connector"
+            .parse()
+            .unwrap();
+        let template = render(&connector);
+        let parameters = template.split("\nParameters:\n").nth(1).unwrap();
+        let parameters = parameters.split("\n\n").next().unwrap();
+        let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+        let names: Vec<&str> = parameters
+            .lines()
+            .filter(is_name)
+            .map(|line| line.trim().trim_end_matches(':'))
+            .filter(|name| *name != "CredentialGeneration")
+            .collect();
+        assert_eq!(names, KEPT);
     }
 }
