@@ -185,7 +185,7 @@ pub(crate) fn csrf_missing() -> Refusal {
 }
 
 impl Seen {
-    fn note(&self, tenant: &TenantId) {
+    pub(crate) fn note(&self, tenant: &TenantId) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tenant.clone());
     }
 

@@ -1,4 +1,4 @@
-//! Style and script, embedded under names that hold their hash, so that browsers may keep them for ever.
+//! Style, script and picture, embedded under names that hold their hash, so that browsers may keep them for ever.
 
 use std::sync::LazyLock;
 
@@ -38,6 +38,10 @@ pub static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     )
 });
 
+/// The picture that stands for Portwarden.
+pub static ICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
+
 impl Asset {
     fn new(stem: &str, extension: &str, content_type: &'static str, content: &'static str) -> Self {
         use std::fmt::Write as _;
@@ -63,7 +67,7 @@ impl Asset {
 
 /// Answers with the file that has this very name: another hash is another file.
 pub(super) async fn serve(Path(name): Path<String>) -> Result<Response, Refusal> {
-    let all = [&*STYLE, &*SCRIPT];
+    let all = [&*STYLE, &*SCRIPT, &*ICON];
     let asset = all
         .into_iter()
         .find(|asset| asset.name == name)

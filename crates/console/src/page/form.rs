@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -55,11 +55,11 @@ impl<T: DeserializeOwned> FromRequest<Console> for SafeForm<T> {
         let bytes = Bytes::from_request(request, console)
             .await
             .map_err(|_| shown(Refusal::TooLarge))?;
-        let Csrf { csrf } = read(&bytes).map_err(|refused| refused.into_response())?;
+        let Csrf { csrf } = read(&bytes).map_err(IntoResponse::into_response)?;
         if !signed_in.accepts_csrf(&csrf) {
             return Err(shown(csrf_missing()));
         }
-        let fields = read(&bytes).map_err(|refused| refused.into_response())?;
+        let fields = read(&bytes).map_err(IntoResponse::into_response)?;
         Ok(Self { signed_in, fields })
     }
 }

@@ -1,26 +1,39 @@
 //! The pages: HTML from the function itself, with its own style and script and nothing from elsewhere.
 //!
-//! A page is a handler that takes [`Visitor`] (who has signed in; everybody else is sent to sign in) and returns
-//! [`layout::page`] or a [`Shown`] refusal. A form carries [`crate::auth::SignedIn::csrf`] as its field `csrf`, and its
-//! handler takes [`form::SafeForm`], which has checked it. Style and script are files below `assets`, embedded under
-//! names that hold their hash ([`assets`]), since the policy that every answer carries lets nothing run that is written
-//! into a page.
+//! A tenant's page is a handler that takes [`member::Member`] (who has signed in and belongs to the tenant; everybody else
+//! is sent to sign in, or finds nothing), asks what is to be shown, and has [`view`] write it: pure functions, from what is
+//! known to HTML. A form carries [`crate::auth::SignedIn::csrf`] as its field `csrf`, and its handler takes
+//! [`member::Decision`], which has checked it and that an administrator sent it. Style and script are files below
+//! `assets`, embedded under names that hold their hash ([`assets`]), since the policy that every answer carries lets
+//! nothing run that is written into a page.
+//!
+//! The script reads a page again while something happens on it, and takes over the parts that are marked as live; a page
+//! that has not changed is not sent again ([`live`]). Without a script, loading it again does the same.
 
 pub mod assets;
 pub mod form;
-pub mod layout;
+mod guide;
+mod images;
+mod integrations;
+mod live;
+mod member;
 mod sign_in;
+pub mod view;
 
 use axum::{
     Router,
-    extract::{FromRequestParts, OriginalUri},
+    extract::{FromRequestParts, OriginalUri, State},
     response::{IntoResponse, Redirect, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{StatusCode, request::Parts};
-use maud::{Markup, html};
+use maud::html;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use self::view::{
+    element::shown,
+    layout::{self, Frame},
+};
 use crate::{auth::SignedIn, context::Console, error::Refusal};
 
 /// Adds the pages.
@@ -29,6 +42,28 @@ pub(crate) fn router() -> Router<Console> {
         .route("/", get(home))
         .route("/sign-in", get(sign_in::page))
         .route("/assets/{name}", get(assets::serve))
+        .route("/guide", get(guide::page))
+        .route("/guide/ecr-integration.template", get(guide::template))
+        .route("/tenants/{tenant}", get(images::overview))
+        .route("/tenants/{tenant}/images", get(images::list))
+        .route("/tenants/{tenant}/search", get(images::search))
+        .route("/tenants/{tenant}/images/{digest}", get(images::show))
+        .nest("/tenants/{tenant}/integrations", integrations())
+}
+
+fn integrations() -> Router<Console> {
+    Router::new()
+        .route("/", get(integrations::list).post(integrations::create))
+        .route("/new", get(integrations::new))
+        .route("/{integration}", get(integrations::show))
+        .route("/{integration}/regions", post(integrations::add_region))
+        .route("/{integration}/verify", post(integrations::verify))
+        .route("/{integration}/confirm", post(integrations::confirm))
+        .route("/{integration}/rotate", post(integrations::rotate))
+        .route(
+            "/{integration}/remove",
+            get(integrations::before_removal).post(integrations::remove),
+        )
 }
 
 /// Somebody who has signed in and looks at a page.
@@ -80,11 +115,13 @@ impl IntoResponse for Shown {
     fn into_response(self) -> Response {
         let problem = self.0.problem();
         let body = html! {
-            h1 { (problem.message) }
-            p { (problem.fix) }
-            p { a href="/" { "Go to the start" } }
+            div.empty.card {
+                h1 { (shown(&problem.message)) }
+                p { (shown(&problem.fix)) }
+                p { a.button.quiet href="/" { "Go to the start" } }
+            }
         };
-        let page = layout::page("Something is not right", None, &body);
+        let page = layout::page(&Frame::open("Something is not right"), &body);
         // What the log needs to know comes with the answer that a program would get.
         let mut response = self.0.into_response();
         let extensions = std::mem::take(response.extensions_mut());
@@ -94,12 +131,32 @@ impl IntoResponse for Shown {
     }
 }
 
-async fn home(Visitor(signed_in): Visitor) -> Result<Markup, Shown> {
-    let body = html! {
-        h1 { "Portwarden" }
-        p { "You are signed in as " (signed_in.person.name()) "." }
+/// Leads to the tenant of whoever has one, and lets the others choose.
+async fn home(State(console): State<Console>, Visitor(signed_in): Visitor) -> Result<Response, Shown> {
+    let person = &signed_in.person;
+    let (tenants, operator) = tokio::try_join!(
+        console.access.tenants_of(person),
+        console.access.of_operator(person)
+    )?;
+    if let ([(only, _)], None) = (&*tenants, operator) {
+        return Ok(see(&format!("/tenants/{only}")));
+    }
+    let mut named = Vec::with_capacity(tenants.len());
+    for (id, _) in tenants {
+        if let Some(grant) = console.access.of_person(person, &id).await? {
+            named.extend(console.tenants.own(grant.scope()).await?);
+        }
+    }
+    let csrf = signed_in.csrf();
+    let frame = Frame {
+        visitor: Some(layout::Visitor {
+            name: person.name(),
+            csrf: &csrf,
+            is_operator: operator.is_some(),
+        }),
+        ..Frame::open("Start")
     };
-    Ok(layout::page("Start", Some(&signed_in), &body))
+    Ok(layout::page(&frame, &view::home::page(&named, person.name())).into_response())
 }
 
 /// Answers a form that is done: the browser goes on to a page, and loading it again sends nothing again.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::layout;
+use super::view::layout::{self, Frame};
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
@@ -20,9 +20,12 @@ pub(super) async fn page(Query(wanted): Query<Wanted>) -> Markup {
         utf8_percent_encode(&wanted.return_to, NON_ALPHANUMERIC)
     );
     let body = html! {
-        h1 { "Sign in" }
-        p { "Portwarden shows what is in the container images of your accounts." }
-        p { a.button href=(start) { "Sign in" } }
+        div.empty.card {
+            h1 { "Sign in" }
+            p { "Portwarden shows what is in the container images of your AWS accounts." }
+            p { a.button.big href=(start) { "Sign in" } }
+            p { a href="/guide" { "What it means to connect an account" } }
+        }
     };
-    layout::page("Sign in", None, &body)
+    layout::page(&Frame::open("Sign in"), &body)
 }

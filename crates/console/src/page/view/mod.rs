@@ -1,0 +1,20 @@
+//! What pages look like: from what is known to HTML, without asking anybody, so that every state of a page can be tested and
+//! looked at.
+//!
+//! A text that comes from outside is written with [`element::shown`]: markup is escaped by maud, and characters that steer
+//! or hide a text are made visible.
+
+pub mod checklist;
+pub mod connect;
+pub mod element;
+pub mod guide;
+pub mod home;
+pub mod image;
+pub mod images;
+pub mod integration;
+pub mod integrations;
+pub mod layout;
+pub mod overview;
+pub mod probe;
+pub mod remove;
+pub mod search;
