@@ -8,7 +8,7 @@ use crate::{
     dotnet::DotNet,
     dpkg::Dpkg,
     facts::{Declared, Facts},
-    java::{Java, JavaRuntime},
+    java::{self, Java, JavaRuntime},
     npm::{Npm, YarnCache},
     os_release::OsReleaseFiles,
     php::Php,
@@ -124,19 +124,21 @@ pub(crate) fn may_show_packages(path: &str) -> bool {
     wanted_by(path).is_some() || may_be_inspected(path)
 }
 
-/// Programs and libraries have no suffix or that of a shared object, and archives have one of theirs.
+/// Programs have no suffix or that of a version (`python3.11`), libraries that of a shared object and perhaps of a version
+/// (`libcrypto.so.3`), and archives one of theirs.
 fn may_be_inspected(path: &str) -> bool {
     let (_, name) = crate::path::split(path);
+    let is_program_folder = || {
+        !["usr/share/", "var/", "etc/"]
+            .iter()
+            .any(|folder| path.starts_with(folder))
+    };
     match name.rsplit_once('.') {
         // `RECORD`, `LICENSE` and the like are texts.
-        None => {
-            name.bytes().any(|byte| byte.is_ascii_lowercase())
-                && !["usr/share/", "var/", "etc/"]
-                    .iter()
-                    .any(|folder| path.starts_with(folder))
-        }
-        Some((_, "so" | "jar" | "war" | "ear" | "exe" | "dll")) => true,
-        Some((stem, _)) => stem.contains(".so."),
+        None => name.bytes().any(|byte| byte.is_ascii_lowercase()) && is_program_folder(),
+        Some((_, "so" | "exe" | "dll")) => true,
+        Some((_, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => is_program_folder(),
+        Some(_) => name.contains(".so.") || java::is_archive(name),
     }
 }
 
@@ -146,4 +148,35 @@ pub(crate) fn text(content: &[u8]) -> (Cow<'_, str>, bool) {
     let text = String::from_utf8_lossy(content);
     let is_replaced = matches!(text, Cow::Owned(_));
     (text, is_replaced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_show_packages_is_told_by_its_path() {
+        for path in [
+            "usr/bin/node",
+            "usr/bin/python3.11",
+            "usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+            "usr/lib/x86_64-linux-gnu/libcrypto.so.1.1",
+            "usr/lib/libpython3.11.so.1.0",
+            "usr/lib/libnode.so",
+            "usr/share/java/commons-lang3.jar",
+            "opt/nifi/lib/standard.nar",
+            "usr/lib/python3/dist-packages/six-1.16.0.dist-info/METADATA",
+        ] {
+            assert!(may_show_packages(path), "{path}");
+        }
+        for path in [
+            "usr/share/man/man1/bash.1",
+            "usr/share/common-licenses/GPL-3",
+            "usr/lib/python3/dist-packages/six.py",
+            "usr/lib/os/LICENSE",
+            "etc/passwd",
+        ] {
+            assert!(!may_show_packages(path), "{path}");
+        }
+    }
 }

@@ -44,4 +44,4 @@ pub use partial::{Partial, PartialCode};
 pub use subject::Subject;
 
 /// Changes whenever a layer's catalogue can come out differently, so that stored ones are made again.
-pub const CATALOG_VERSION: u32 = 6;
+pub const CATALOG_VERSION: u32 = 7;

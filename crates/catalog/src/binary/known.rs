@@ -23,7 +23,7 @@ enum Says {
 
 use Says::{Between, RedisBuild};
 
-static KNOWN: [Known; 16] = [
+static KNOWN: [Known; 18] = [
     Known {
         name: "node",
         is_file: |file| file == "node" || file.starts_with("libnode.so"),
@@ -78,6 +78,16 @@ static KNOWN: [Known; 16] = [
         name: "httpd",
         is_file: |file| file == "httpd" || file == "apache2",
         says: Between(b"Apache/", b""),
+    },
+    Known {
+        name: "curl",
+        is_file: |file| file.starts_with("libcurl.so") || file.starts_with("libcurl-gnutls.so"),
+        says: Between(b"libcurl/", b""),
+    },
+    Known {
+        name: "lighttpd",
+        is_file: |file| file == "lighttpd",
+        says: Between(b"\0lighttpd/", b""),
     },
     Known {
         name: "haproxy",
@@ -289,6 +299,12 @@ mod tests {
                 "not supported any more since HAProxy version 2.5.\0 version 2.6.12-1+deb12u4, released 2026/10/17\0",
                 Some("haproxy 2.6.12-1+deb12u4"),
             ),
+            (
+                "libcurl.so.4",
+                "\0User-Agent: %s\0libcurl/7.88.1\0",
+                Some("curl 7.88.1"),
+            ),
+            ("lighttpd", "\0lighttpd/1.4.69\0", Some("lighttpd 1.4.69")),
             (
                 "nginx",
                 "nginx version: openresty/1.25.3.1\0",

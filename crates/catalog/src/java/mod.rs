@@ -50,7 +50,7 @@ impl Inspector for Java {
 }
 
 /// Tells whether a file is packed as a jar is, from its name.
-fn is_archive(path: &str) -> bool {
+pub(crate) fn is_archive(path: &str) -> bool {
     let (_, name) = split(path);
     name.rsplit_once('.').is_some_and(|(_, kind)| {
         [

@@ -231,8 +231,13 @@ fn a_program_that_a_distribution_installed_is_marked_with_its_owner() {
     let folded = image(&[Blob::new()
         .link(tar::EntryType::Symlink, "bin", "usr/bin")
         .file("var/lib/dpkg/status", crate::blob::dpkg_status(&[("tool", "1")]))
-        .file("var/lib/dpkg/info/tool.list", "/.\n/bin/tool\n")
+        .file(
+            "var/lib/dpkg/info/tool.list",
+            "/.\n/bin/tool\n/bin/tool1.2\n/usr/lib/libtool.so.3\n",
+        )
         .file("usr/bin/tool", &program)
+        .file("usr/bin/tool1.2", &program)
+        .file("usr/lib/libtool.so.3", &program)
         .file("opt/tool", &program)
         .catalog()]);
     let found: Vec<_> = folded
@@ -252,6 +257,12 @@ fn a_program_that_a_distribution_installed_is_marked_with_its_owner() {
             ("tool", "var/lib/dpkg/status", None),
             ("stdlib", "opt/tool", None),
             ("stdlib", "usr/bin/tool", Some("pkg:deb/tool@1?arch=amd64")),
+            ("stdlib", "usr/bin/tool1.2", Some("pkg:deb/tool@1?arch=amd64")),
+            (
+                "stdlib",
+                "usr/lib/libtool.so.3",
+                Some("pkg:deb/tool@1?arch=amd64")
+            ),
         ]
     );
 }

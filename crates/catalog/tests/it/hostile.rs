@@ -48,8 +48,31 @@ fn every_compression_gives_the_same() {
     assert_eq!(catalog(&members, Compression::Gzip), plain);
     let zstd = zstd::encode_all(tar.as_slice(), 3).unwrap();
     assert_eq!(catalog(&zstd, Compression::Zstd), plain);
-    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 2], zstd.as_slice()].concat();
+    let note = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 2];
+    let skippable = [&note, zstd.as_slice()].concat();
     assert_eq!(catalog(&skippable, Compression::Zstd), plain);
+    // What can be fetched in parts: a member or a frame for each piece, and a list of them behind (eStargz, zstd:chunked).
+    let index = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, b'S', b'G', 22, 0];
+    let index = [
+        &index[..],
+        b"0000000000000400STARGZ",
+        &[1, 0, 0, 0xff, 0xff],
+        &[0; 8],
+    ]
+    .concat();
+    let members = tar.chunks(512).map(gzip).chain([index]);
+    assert_eq!(
+        catalog(&members.collect::<Vec<_>>().concat(), Compression::Gzip),
+        plain
+    );
+    let frames = tar.chunks(512).map(|piece| zstd::encode_all(piece, 3).unwrap());
+    let frames = frames
+        .flat_map(|frame| [note.to_vec(), frame])
+        .chain([note.to_vec()]);
+    assert_eq!(
+        catalog(&frames.collect::<Vec<_>>().concat(), Compression::Zstd),
+        plain
+    );
     // A type that lies about the compression is corrected, as container runtimes do.
     assert_eq!(catalog(&gzip(&tar), Compression::None), plain);
     assert_eq!(catalog(&tar, Compression::Gzip), plain);
