@@ -7,6 +7,7 @@ mod integration;
 mod launch_links;
 mod local;
 mod matching;
+mod member;
 mod output;
 mod progress;
 mod scan;
@@ -48,6 +49,7 @@ enum Command {
     Tenant(tenant::TenantArgs),
     Integration(integration::IntegrationArgs),
     LaunchLinks(launch_links::LaunchLinksArgs),
+    Member(member::MemberArgs),
 }
 
 fn main() -> ExitCode {
@@ -84,6 +86,7 @@ impl Command {
             Self::Tenant(args) => args.run().await,
             Self::Integration(args) => args.run().await,
             Self::LaunchLinks(args) => args.run().await,
+            Self::Member(args) => args.run().await,
         }
     }
 }
@@ -134,6 +137,10 @@ mod tests {
             "tenant list --local --json",
             "tenant --stack other show t-00000000000000000000000000",
             "integration create --tenant t-00000000000000000000000000 --name production --region eu-central-1 --region us-east-1",
+            "member add --tenant t-00000000000000000000000000 --role administrator --local",
+            "member list --tenant t-00000000000000000000000000 --json",
+            "member remove p-00000000000000000000000000 --tenant t-00000000000000000000000000",
+            "member add-operator --stack-region eu-west-1",
             "integration list --tenant t-00000000000000000000000000 --stack-region eu-west-1",
             "integration show i-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "integration verify i-00000000000000000000000000 --tenant t-00000000000000000000000000 --region eu-central-1 \
@@ -174,6 +181,9 @@ mod tests {
             "integration create --tenant t-00000000000000000000000000 --name x --region eu-central-1 --username a:b --password-stdin",
             "integration verify i-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "launch-links --integration i-00000000000000000000000000",
+            "member add",
+            "member add --tenant t-00000000000000000000000000 --role operator",
+            "member remove ada --tenant t-00000000000000000000000000",
             "launch-links --tenant t-00000000000000000000000000 --integration i-00000000000000000000000000 --region Mars",
         ] {
             assert!(parse(line).is_none(), "{line}");

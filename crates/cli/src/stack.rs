@@ -45,6 +45,11 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
+    /// Says where people find the console.
+    pub(crate) fn console_url(&self) -> Result<&str, Failure> {
+        self.outputs.get("ConsoleUrl")
+    }
+
     /// Says where the links lead that open CloudFormation with the tenants' template.
     pub(crate) fn launch_pad(&self) -> Result<LaunchPad, Failure> {
         let mut pad = LaunchPad::new(self.outputs.get("TemplateUrl")?.to_owned());

@@ -35,7 +35,7 @@ enum TenantCommand {
     /// Makes a tenant and prints its id
     Create {
         /// What people call the tenant
-        #[arg(value_parser = parse_name)]
+        #[arg(value_parser = portwarden_core::name::parse_name)]
         name: String,
     },
     /// Lists all tenants
@@ -111,15 +111,6 @@ pub(crate) async fn find(stack: &Stack, id: &TenantId) -> Result<(Tenant, Tenant
     Ok((tenant, scope))
 }
 
-/// Takes a name that people give: something to read, on one line.
-pub(crate) fn parse_name(text: &str) -> Result<String, &'static str> {
-    let name = text.trim();
-    let is_readable = !name.is_empty() && name.chars().count() <= 100 && printable(name) == name;
-    is_readable
-        .then(|| name.to_owned())
-        .ok_or("expected a name of 1 to 100 characters on one line")
-}
-
 fn list(tenants: &[Tenant]) -> String {
     let rows: Vec<[String; 3]> = tenants
         .iter()
@@ -155,14 +146,6 @@ fn show(view: &TenantView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_can_be_read() {
-        assert_eq!(parse_name(" Shop & Söhne "), Ok("Shop & Söhne".to_owned()));
-        for text in ["", "  ", "a\nb", "\u{1b}[2J", &"a".repeat(101)] {
-            assert!(parse_name(text).is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn a_list_of_nobody_has_its_titles() {

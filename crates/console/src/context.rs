@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use portwarden_aws::{
     Aws, AwsSettings, Bucket, DynamoStore, Metric, Metrics, Settings, SettingsError, SystemClock,
     VerifyQueue, telemetry,
@@ -9,8 +10,10 @@ use portwarden_aws::{
 use portwarden_core::{
     access::{Access, ApiKeys, Invitations, Members, Sessions},
     arn::RoleArn,
+    budget::Budgets,
     clock::Clock,
     id::Region,
+    idempotency::Writes,
     image::Images,
     integration::Integrations,
     object::ReadObject,
@@ -35,6 +38,8 @@ pub struct Context {
     pub(crate) tenants: Tenants,
     pub(crate) integrations: Integrations,
     pub(crate) images: Images,
+    pub(crate) writes: Writes,
+    pub(crate) budgets: Budgets,
     pub(crate) verifications: Arc<dyn QueueVerify>,
     pub(crate) objects: Arc<dyn ReadObject>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -90,6 +95,12 @@ impl CountRequests for Metrics {
         self.count(Metric::RequestsFailed);
     }
 }
+
+/// How fast a tenant's budget fills: 20 requests a second in each process.
+const REQUEST_INTERVAL: SignedDuration = SignedDuration::from_millis(50);
+
+/// What a full budget holds: a page with everything on it, for some people at once.
+const REQUEST_BURST: i32 = 200;
 
 /// What the function is told by its environment.
 #[derive(Debug)]
@@ -213,7 +224,9 @@ impl Context {
             sessions: Sessions::new(store.clone()),
             tenants: Tenants::new(store.clone()),
             integrations: Integrations::new(store.clone()),
-            images: Images::new(store),
+            images: Images::new(store.clone()),
+            writes: Writes::new(store),
+            budgets: Budgets::new(REQUEST_INTERVAL, REQUEST_BURST),
             verifications,
             objects,
             issuer: Issuer::new(issuer, fetch, clock.clone()),

@@ -10,6 +10,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use portwarden_core::{
+    name::NameError,
     object::ObjectError,
     problem::{self, Problem},
     store::StoreError,
@@ -108,6 +109,12 @@ impl Refusal {
     /// Refuses a request that does not fit what is there.
     pub fn conflict(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::Conflict(Problem::new(code, message, fix))
+    }
+
+    /// Refuses a name.
+    pub(crate) fn name(error: NameError) -> Self {
+        let fix = "Choose another name, without line breaks.";
+        Self::invalid("name_invalid", format!("The name is not taken: {error}."), fix)
     }
 
     /// Returns the HTTP status.

@@ -20,7 +20,7 @@ use crate::{
 
 /// Makes the whole console: the API, the sign-in and the pages.
 pub fn router(console: Console) -> Router {
-    let (api, document) = api::router();
+    let (api, document) = api::router(&console);
     let document = api::document::as_json(&document);
     Router::new()
         .merge(api)

@@ -9,7 +9,7 @@ use crate::{
     id::TenantId,
     random::Randomness,
     scope::{TenantScope, TenantsScope},
-    store::{Condition, Partition, Store, StoreError, Write, try_write},
+    store::{Condition, Partition, Store, StoreError, Stored, Write, try_write},
 };
 
 /// A customer of the operator.
@@ -74,21 +74,31 @@ impl Tenants {
         stored.map(|stored| stored.parse()).transpose()
     }
 
+    /// Lists tenants in the order of their ids, behind one of them, at most `limit`, and tells whether there are more.
+    pub async fn page(
+        &self,
+        _: impl Into<TenantsScope>,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<(Vec<Tenant>, bool), StoreError> {
+        let after = after.map(|id| Self::partition().key(&[id.as_str()]));
+        let page = self
+            .store
+            .query(&Self::partition(), "", after.as_ref(), limit)
+            .await?;
+        let tenants = page.items.iter().map(Stored::parse).collect::<Result<_, _>>()?;
+        Ok((tenants, page.more))
+    }
+
     /// Lists all tenants in the order of their ids.
-    pub async fn list(&self, _: impl Into<TenantsScope>) -> Result<Vec<Tenant>, StoreError> {
+    pub async fn list(&self, scope: impl Into<TenantsScope>) -> Result<Vec<Tenant>, StoreError> {
+        let scope = scope.into();
         let mut tenants: Vec<Tenant> = Vec::new();
         loop {
-            let after = tenants
-                .last()
-                .map(|tenant| Self::partition().key(&[tenant.id.as_str()]));
-            let page = self
-                .store
-                .query(&Self::partition(), "", after.as_ref(), 100)
-                .await?;
-            for item in &page.items {
-                tenants.push(item.parse()?);
-            }
-            if !page.more {
+            let after = tenants.last().map(|tenant| tenant.id.clone());
+            let (page, more) = self.page(scope, after.as_ref(), 100).await?;
+            tenants.extend(page);
+            if !more {
                 return Ok(tenants);
             }
         }

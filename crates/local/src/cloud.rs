@@ -28,6 +28,7 @@ use portwarden_core::{
 };
 use portwarden_oci::{Digest, RepositoryName, Tag};
 use portwarden_report::Report;
+use portwarden_testkit::issuer::IssuerServer;
 use reqwest::Url;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
@@ -40,6 +41,7 @@ use crate::{
     emulator::{Emulator, EmulatorOptions},
     error::LocalError,
     function::{self, Function},
+    people,
     push::{self, ImageChoice, Pushed},
     recorded,
     registry::RegistryAddress,
@@ -99,6 +101,7 @@ pub struct LocalCloud {
     emulator: Emulator,
     operator: Account,
     stack: Stack,
+    issuer: IssuerServer,
     template: Template,
     programs: PathBuf,
     tenants: Vec<Arc<Tenant>>,
@@ -203,9 +206,12 @@ impl LocalCloud {
         let operator = emulator.account(&options.operator.0, &options.operator.1);
         let mut template = options.read_template()?;
         deploy::upload_functions(&operator, &mut template, &options.programs).await?;
+        let issuer = people::start_issuer().await?;
         let advisories = options.advisories.provide(&operator).await?;
         let mut parameters = BTreeMap::from([
             ("Architecture", deploy::architecture()),
+            ("OidcIssuer", issuer.issuer()),
+            ("OidcClientId", people::CLIENT),
             (
                 "InsecureEmulatorEndpoint",
                 options
@@ -220,6 +226,7 @@ impl LocalCloud {
             emulator,
             operator,
             stack,
+            issuer,
             template,
             programs: options.programs.clone(),
             tenants: Vec::new(),
@@ -247,6 +254,8 @@ impl LocalCloud {
     /// Connects accounts, all at once.
     pub async fn connect(&mut self, plans: &[TenantPlan]) -> Result<(), LocalError> {
         let tenants = try_join_all(plans.iter().map(|plan| self.connect_one(plan))).await?;
+        let ids = tenants.iter().map(|tenant| tenant.id.clone());
+        people::join(self.store()?, &self.issuer, ids).await?;
         self.tenants.extend(tenants.into_iter().map(Arc::new));
         Ok(())
     }
@@ -259,6 +268,25 @@ impl LocalCloud {
             "{}/_aws/execute-api/{id}/$default",
             self.emulator.endpoint()
         ))
+    }
+
+    /// Returns the root of the console, by a name that browsers know for this machine.
+    pub fn console(&self) -> Result<&str, LocalError> {
+        self.stack.output("ConsoleUrl")
+    }
+
+    /// Returns what signs a browser in as the demonstration administrator.
+    pub fn sign_in_link(&self) -> Result<String, LocalError> {
+        let console = self.console()?;
+        Ok(format!(
+            "{console}/sign-in/start?return_to=/&login_hint={}",
+            people::ADMINISTRATOR
+        ))
+    }
+
+    /// Returns the issuer of tokens for the console.
+    pub fn issuer(&self) -> &IssuerServer {
+        &self.issuer
     }
 
     /// Returns the base URL of the AWS APIs.

@@ -9,6 +9,7 @@ mod emulator;
 mod error;
 mod function;
 pub mod invoke;
+mod people;
 mod process;
 pub mod push;
 pub mod recorded;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use portwarden_core::{
+    budget::Budgets,
     clock::Clock,
     endpoint::CredentialChecker,
     event::EventLog,
@@ -17,7 +19,7 @@ use portwarden_aws::{
     VerifyQueue, telemetry,
 };
 
-use crate::{budget::Budgets, endpoint_cache::EndpointCache, operator::Operator};
+use crate::{endpoint_cache::EndpointCache, operator::Operator};
 pub use crate::{operator::OperatorSettings, report::CountEvents};
 
 /// Everything that the handler uses: the world outside, and what a process remembers of it.
@@ -52,6 +54,12 @@ pub struct Outside {
     /// Where events are counted.
     pub counts: Arc<dyn CountEvents>,
 }
+
+/// How fast a tenant's budget fills: 20 events a second, about a third of what one process can receive.
+const EVENT_INTERVAL: SignedDuration = SignedDuration::from_millis(50);
+
+/// What a full budget holds: the images of a busy hour, pushed at once.
+const EVENT_BURST: i32 = 400;
 
 /// What the function is told by its environment.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,7 +150,7 @@ impl Context {
             randomness,
             counts,
             endpoints: EndpointCache::new(Directory::new(store)),
-            budgets: Budgets::new(),
+            budgets: Budgets::new(EVENT_INTERVAL, EVENT_BURST),
             operator: Operator::new(operator),
         }
     }

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answer;
-mod budget;
 mod claim;
 pub mod context;
 mod endpoint_cache;

@@ -7,7 +7,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -55,6 +58,7 @@ struct State {
     people: BTreeMap<String, String>,
     keys: Mutex<Vec<Arc<SigningKey>>>,
     codes: Mutex<HashMap<String, Code>>,
+    key_requests: AtomicUsize,
 }
 
 /// What a code stands for.
@@ -145,6 +149,7 @@ impl IssuerServer {
             people: people.collect(),
             keys: Mutex::new(vec![Arc::new(SigningKey::generate("one"))]),
             codes: Mutex::default(),
+            key_requests: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Ok(Self {
@@ -174,6 +179,17 @@ impl IssuerServer {
         let mut keys = self.state.keys();
         let newest = keys.pop();
         *keys = newest.into_iter().collect();
+    }
+
+    /// Returns what is published of the keys, as JSON.
+    pub fn public_keys(&self) -> Vec<Value> {
+        let keys = self.state.keys();
+        keys.iter().map(|key| json!(key.public())).collect()
+    }
+
+    /// Counts how often the keys were read.
+    pub fn key_requests(&self) -> usize {
+        self.state.key_requests.load(Ordering::SeqCst)
     }
 
     /// Returns what a token for a person says, valid from `now` on, in seconds.
@@ -253,6 +269,7 @@ async fn answer(state: &State, request: http::Request<Incoming>) -> Answer {
             as_json(StatusCode::OK, &document)
         }
         (&Method::GET, "/keys") => {
+            state.key_requests.fetch_add(1, Ordering::SeqCst);
             let keys: Vec<Jwk> = state.keys().iter().map(|key| key.public()).collect();
             as_json(StatusCode::OK, &json!({ "keys": keys }))
         }
@@ -330,9 +347,15 @@ fn choice(state: &State, query: &str) -> Answer {
         let query = query.replace('&', "&amp;").replace('"', "&quot;");
         let subject = utf8_percent_encode(subject, NON_ALPHANUMERIC);
         let name = name.replace('&', "&amp;").replace('<', "&lt;");
-        page.push_str(&format!(
-            "<li><a href=\"/authorize?{query}&amp;login_hint={subject}\">{name}</a></li>"
-        ));
+        page.extend([
+            "<li><a href=\"/authorize?",
+            &query,
+            "&amp;login_hint=",
+            &subject.to_string(),
+            "\">",
+            &name,
+            "</a></li>",
+        ]);
     }
     page.push_str("</ul></html>");
     let mut response = Response::new(Full::from(page));
@@ -366,9 +389,7 @@ fn exchange(state: &State, body: &[u8]) -> Answer {
     if !is_right {
         return refuse("invalid_grant");
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| age.as_secs());
+    let now = machine_seconds();
     let mut claims = state.claims(&code.subject, now);
     claims["nonce"] = json!(code.nonce);
     let token = state.sign(&claims);
@@ -376,6 +397,15 @@ fn exchange(state: &State, body: &[u8]) -> Answer {
         "token_type": "Bearer", "expires_in": TOKENS_LAST, "access_token": token, "id_token": token,
     });
     as_json(StatusCode::OK, &answer)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an issuer is a world of its own, with the machine's clock"
+)]
+fn machine_seconds() -> u64 {
+    let age = SystemTime::now().duration_since(UNIX_EPOCH);
+    age.map_or(0, |age| age.as_secs())
 }
 
 fn refuse(error: &str) -> Answer {

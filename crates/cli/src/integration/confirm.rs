@@ -3,7 +3,7 @@ use portwarden_aws::SystemClock;
 use portwarden_core::{
     clock::Clock as _,
     id::{AccountId, IntegrationId, Region, RequestId, TenantId},
-    integration::{Confirmed, Connection, Integrations, Trust},
+    integration::{Confirmed, Connection, Integrations, NotOneAccount},
     random::OsRandomness,
     trace::TraceId,
     work::{VerifyReason, VerifyRequest},
@@ -63,7 +63,7 @@ impl ConfirmArgs {
                 ));
             }
         }
-        let regions = proposed_in(&connection, &account);
+        let regions = connection.regions_naming(&account);
         for region in &regions {
             let request = VerifyRequest {
                 tenant: self.named.tenant.clone(),
@@ -117,39 +117,20 @@ pub(super) fn refuse_ours(stack: &Stack, account: &AccountId) -> Result<(), Fail
     Ok(())
 }
 
-fn proposed_in(connection: &Connection, account: &AccountId) -> Vec<Region> {
-    let regions = connection.regions.values();
-    regions
-        .filter(|region| region.trust.role().is_some_and(|role| role.account() == account))
-        .map(|region| region.region.clone())
-        .collect()
-}
-
 /// Returns the one account that is proposed; where there are several, a person has to say which.
 fn only_proposed(connection: &Connection) -> Result<AccountId, Failure> {
-    let mut accounts: Vec<&AccountId> = connection
-        .regions
-        .values()
-        .filter_map(|region| match &region.trust {
-            Trust::Proposed { role, .. } => Some(role.account()),
-            _ => None,
-        })
-        .collect();
-    accounts.sort();
-    accounts.dedup();
     let fix = "name the account: --account 123456789012";
-    match accounts[..] {
-        [account] => Ok(account.clone()),
-        [] => {
+    connection.only_proposed().map_err(|error| match error {
+        NotOneAccount::Nothing => {
             let message = "no stack has claimed the integration with a role that is as it must be";
-            Err(Failure::new("nothing_proposed", message, fix))
+            Failure::new("nothing_proposed", message, fix)
         }
-        _ => {
-            let accounts: Vec<&str> = accounts.into_iter().map(AccountId::as_str).collect();
+        NotOneAccount::Several(accounts) => {
+            let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
             let message = format!("several accounts claim the integration: {}", accounts.join(", "));
-            Err(Failure::new("several_proposed", message, fix))
+            Failure::new("several_proposed", message, fix)
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -158,7 +139,7 @@ mod tests {
 
     use jiff::Timestamp;
     use portwarden_core::{
-        integration::{NewRegion, RegionConnection},
+        integration::{NewRegion, RegionConnection, Trust},
         scope::OperatorScope,
         store::MemoryStore,
     };
@@ -201,7 +182,7 @@ mod tests {
         let both_regions = connection(&[one.clone(), one.clone(), Trust::Unnamed]).await;
         let account = only_proposed(&both_regions).unwrap();
         assert_eq!(account.as_str(), "111122223333");
-        assert_eq!(proposed_in(&both_regions, &account).len(), 2);
+        assert_eq!(both_regions.regions_naming(&account).len(), 2);
         let several = connection(&[one, other]).await;
         assert_eq!(
             only_proposed(&several).map_err(code),

@@ -31,7 +31,7 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     tenant: TenantId,
     /// What people call the account
-    #[arg(long, value_parser = tenant::parse_name)]
+    #[arg(long, value_parser = portwarden_core::name::parse_name)]
     name: String,
     /// A region whose registry is watched; may be given several times
     #[arg(long = "region", value_name = "REGION", required = true)]

@@ -4,7 +4,7 @@ use portwarden_aws::SystemClock;
 use portwarden_core::{
     clock::Clock as _,
     id::{IntegrationId, Region, TenantId},
-    integration::{Integrations, RegionConnection},
+    integration::{Connection, Integrations, NoRotation},
     tenant_template::update_command,
 };
 use serde::Serialize;
@@ -44,7 +44,7 @@ impl RotateArgs {
     pub(super) async fn run(self, choice: &StackChoice, json: bool) -> Result<Ending, Failure> {
         let stack = choice.open().await?;
         let (connection, scope) = self.named.find(&stack).await?;
-        let generation = next_generation(connection.regions.get(&self.region), &self.region)?;
+        let generation = next_generation(&connection, &self.region)?;
         let until = SystemClock.now() + EXPECTED_FOR;
         Integrations::new(stack.store.clone())
             .expect_credentials(&scope, &self.named.id, &self.region, until)
@@ -61,23 +61,19 @@ impl RotateArgs {
 }
 
 /// Only a stack that makes its credentials itself can make others.
-fn next_generation(region: Option<&RegionConnection>, name: &Region) -> Result<u32, Failure> {
-    let Some(region) = region else {
-        let fix = "`portwarden integration show` lists its regions";
-        return Err(Failure::new(
-            "region_unknown",
-            format!("the integration has not the region {name}"),
-            fix,
-        ));
-    };
-    match &region.claim {
-        Some(claim) if claim.secret.is_some() => Ok(claim.generation.saturating_add(1)),
-        _ => {
+fn next_generation(connection: &Connection, region: &Region) -> Result<u32, Failure> {
+    connection.next_generation(region).map_err(|reason| match reason {
+        NoRotation::UnknownRegion => {
+            let fix = "`portwarden integration show` lists its regions";
+            let message = format!("the integration has not the region {region}");
+            Failure::new("region_unknown", message, fix)
+        }
+        NoRotation::Chosen => {
             let message = "the region's stack has not said that it makes its credentials itself";
             let fix = "update the stack with the current template and an empty Password; then it does";
-            Err(Failure::new("credentials_chosen", message, fix))
+            Failure::new("credentials_chosen", message, fix)
         }
-    }
+    })
 }
 
 impl Rotation<'_> {
@@ -95,13 +91,15 @@ impl Rotation<'_> {
 
 #[cfg(test)]
 mod tests {
-    use portwarden_core::event::Claim;
+    use portwarden_core::{
+        event::Claim, integration::NewRegion, random::OsRandomness, scope::OperatorScope, store::MemoryStore,
+    };
     use serde_json::json;
 
     use super::*;
 
-    #[test]
-    fn a_stack_that_makes_its_credentials_makes_the_next_ones() {
+    #[tokio::test]
+    async fn a_stack_that_makes_its_credentials_makes_the_next_ones() {
         let name: Region = "eu-central-1".parse().unwrap();
         let claim = |secret: &str| -> Claim {
             serde_json::from_value(json!({
@@ -110,20 +108,27 @@ mod tests {
             }))
             .unwrap()
         };
-        let with = |claim: Option<Claim>| RegionConnection {
-            claim,
-            ..RegionConnection::new(name.clone())
+        let scope = OperatorScope::of_this_process().tenant(TenantId::generate(&OsRandomness));
+        let region = NewRegion::Quick { region: name.clone() };
+        let made = Integrations::new(std::sync::Arc::new(MemoryStore::default()))
+            .create(&scope, "n", &[region], Timestamp::UNIX_EPOCH, &OsRandomness)
+            .await
+            .unwrap();
+        let with = |claim: Option<Claim>| {
+            let mut connection = made.clone();
+            connection.regions.get_mut(&name).unwrap().claim = claim;
+            connection
         };
         let own = with(Some(claim(
             "arn:aws:secretsmanager:eu-central-1:111122223333:secret:s-a1b2c3",
         )));
-        assert_eq!(next_generation(Some(&own), &name).ok(), Some(4));
-        let code = |region: Option<&RegionConnection>| {
-            let failure = next_generation(region, &name).unwrap_err();
+        assert_eq!(next_generation(&own, &name).ok(), Some(4));
+        let code = |connection: &Connection, region: &Region| {
+            let failure = next_generation(connection, region).unwrap_err();
             failure.problem().code.clone().into_owned()
         };
-        assert_eq!(code(Some(&with(Some(claim(""))))), "credentials_chosen");
-        assert_eq!(code(Some(&with(None))), "credentials_chosen");
-        assert_eq!(code(None), "region_unknown");
+        assert_eq!(code(&with(Some(claim(""))), &name), "credentials_chosen");
+        assert_eq!(code(&with(None), &name), "credentials_chosen");
+        assert_eq!(code(&own, &"us-east-1".parse().unwrap()), "region_unknown");
     }
 }

@@ -3,8 +3,10 @@
 use utoipa::{
     PartialSchema as _, ToSchema as _,
     openapi::{
-        Components, ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, SecurityRequirement,
-        path::Operation,
+        Components, ContentBuilder, Info, Object, OpenApi, OpenApiBuilder, Ref, ResponseBuilder,
+        SecurityRequirement,
+        path::{Operation, ParameterBuilder, ParameterIn},
+        schema::Type,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -48,15 +50,22 @@ pub(crate) fn frame() -> OpenApi {
 /// Adds the refusals that every operation can answer with.
 pub(crate) fn add_what_all_answer(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.delete].into_iter().flatten() {
+        for operation in item.get.iter_mut().filter(|read| read.security.is_none()) {
             add_refusals(operation, &READS);
         }
-        for operation in [&mut item.post, &mut item.put, &mut item.patch]
-            .into_iter()
-            .flatten()
-        {
+        let writes = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in writes.into_iter().flatten() {
             add_refusals(operation, &READS);
             add_refusals(operation, &WRITES);
+            let key = ParameterBuilder::new()
+                .name("Idempotency-Key")
+                .parameter_in(ParameterIn::Header)
+                .description(Some(
+                    "A name of this write: sent again, it is done once and answered alike for a day",
+                ))
+                .schema(Some(Object::with_type(Type::String)))
+                .build();
+            operation.parameters.get_or_insert_default().push(key.into());
         }
     }
 }

@@ -5,7 +5,8 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
 };
 use http::{HeaderMap, header, request::Parts};
-use serde::de::DeserializeOwned;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{context::Console, error::Refusal};
 
@@ -17,6 +18,29 @@ pub(crate) struct Query<T>(pub(crate) T);
 
 /// The ids in a path; what is no id leads nowhere.
 pub(crate) struct Path<T>(pub(crate) T);
+
+/// A text that is wrapped as it comes in.
+#[derive(Debug, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct Secret(SecretString);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Secret {
+    /// Returns the text.
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Hands on the wrapped text.
+    pub(crate) fn wrapped(&self) -> &SecretString {
+        &self.0
+    }
+}
 
 /// The greatest body in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;

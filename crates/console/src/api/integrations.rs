@@ -12,16 +12,21 @@ use jiff::Timestamp;
 use portwarden_core::{
     endpoint::{Password, Username},
     id::{AccountId, IntegrationId, Region, TenantId},
-    integration::{Connection, NewRegion, RegionConnection, Trust},
+    integration::{Connection, NewRegion, RegionConnection, Renamed, Trust},
+    name::parse_name,
+    scope::TenantScope,
     tenant_template::launch::{Launch, LaunchLink},
     verdict::Verdict,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    input::{Input, Path, Query},
+    connections::refuse_ours,
+    etag::{IfMatch, etag},
+    idempotency::ShownOnce,
+    input::{Input, Path, Query, Secret},
     paging::{Page, PageQuery},
 };
 use crate::{
@@ -152,16 +157,69 @@ pub(crate) async fn list(
         ("tenant" = String, Path, description = "The tenant"),
         ("integration" = String, Path, description = "The integration"),
     ),
-    responses((status = 200, description = "The integration", body = IntegrationView))
+    responses((status = 200, description = "The integration; its ETag is for If-Match", body = IntegrationView))
 )]
 pub(crate) async fn show(
     State(console): State<Console>,
     reader: Reader,
     Path((_, id)): Path<(TenantId, IntegrationId)>,
-) -> Result<Json<IntegrationView>, Refusal> {
-    let connection = console.integrations.find(reader.scope(), &id).await?;
-    let connection = connection.ok_or(Refusal::NotFound)?;
-    Ok(Json(IntegrationView::new(&connection, &console.place.events_url)))
+) -> Result<Response, Refusal> {
+    answer(&console, reader.scope(), &id).await
+}
+
+async fn answer(console: &Console, scope: &TenantScope, id: &IntegrationId) -> Result<Response, Refusal> {
+    // Read first: whatever is changed meanwhile makes the ETag an old one.
+    let revision = console
+        .integrations
+        .revision(scope, id)
+        .await?
+        .ok_or(Refusal::NotFound)?;
+    let connection = console
+        .integrations
+        .find(scope, id)
+        .await?
+        .ok_or(Refusal::NotFound)?;
+    let view = IntegrationView::new(&connection, &console.place.events_url);
+    Ok(([(header::ETAG, etag(revision))], Json(view)).into_response())
+}
+
+/// What of an integration can be changed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IntegrationChange {
+    /// What people call it from now on.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+}
+
+/// Gives an integration another name.
+#[utoipa::path(
+    patch,
+    path = "/v1/tenants/{tenant}/integrations/{integration}",
+    tag = "integrations",
+    operation_id = "changeIntegration",
+    params(
+        ("tenant" = String, Path, description = "The tenant"),
+        ("integration" = String, Path, description = "The integration"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of what was read"),
+    ),
+    request_body = IntegrationChange,
+    responses((status = 200, description = "The integration as it is now", body = IntegrationView))
+)]
+pub(crate) async fn change(
+    State(console): State<Console>,
+    administrator: Administrator,
+    Path((_, id)): Path<(TenantId, IntegrationId)>,
+    IfMatch(seen): IfMatch,
+    Input(change): Input<IntegrationChange>,
+) -> Result<Response, Refusal> {
+    let name = parse_name(&change.name).map_err(Refusal::name)?;
+    let scope = administrator.scope();
+    match console.integrations.rename(scope, &id, &name, seen).await? {
+        Renamed::Done(_) => answer(&console, scope, &id).await,
+        Renamed::Changed => Err(Refusal::Changed),
+        Renamed::Missing => Err(Refusal::NotFound),
+    }
 }
 
 /// What an integration is made of.
@@ -193,18 +251,7 @@ pub(crate) struct ClassicCredentials {
     /// The password, at least 24 characters; without it, one is made and shown once.
     #[schema(value_type = Option<String>, min_length = 24, max_length = 512)]
     #[serde(default)]
-    password: Option<ChosenPassword>,
-}
-
-/// A password, wrapped as it comes in.
-#[derive(Debug, Deserialize)]
-#[serde(from = "String")]
-pub(crate) struct ChosenPassword(SecretString);
-
-impl From<String> for ChosenPassword {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
+    password: Option<Secret>,
 }
 
 /// An integration that was made, and what its stacks need.
@@ -256,6 +303,10 @@ pub(crate) async fn create(
 ) -> Result<Response, Refusal> {
     let scope = administrator.scope();
     let tenant = console.tenants.own(scope).await?.ok_or(Refusal::NotFound)?;
+    let name = parse_name(&new.name).map_err(Refusal::name)?;
+    if let Some(account) = &new.account {
+        refuse_ours(&console, account)?;
+    }
     let mut names = new.regions;
     names.sort();
     names.dedup();
@@ -277,13 +328,12 @@ pub(crate) async fn create(
             )
         };
         let username = Username::parse(&classic.username).map_err(refuse)?;
-        let password = match classic.password {
-            Some(chosen) => Password::parse(&chosen.0).map_err(refuse)?,
-            None => {
-                let generated = Password::generate(&*console.randomness);
-                made = Some(generated.secret().expose_secret().to_owned());
-                generated
-            }
+        let password = if let Some(chosen) = classic.password {
+            Password::parse(chosen.wrapped()).map_err(refuse)?
+        } else {
+            let generated = Password::generate(&*console.randomness);
+            made = Some(generated.secret().expose_secret().to_owned());
+            generated
         };
         credentials = Some((username, password));
     }
@@ -300,13 +350,7 @@ pub(crate) async fn create(
     let regions: Vec<NewRegion> = names.iter().map(new_region).collect();
     let created = console
         .integrations
-        .create(
-            scope,
-            &new.name,
-            &regions,
-            console.clock.now(),
-            &*console.randomness,
-        )
+        .create(scope, &name, &regions, console.clock.now(), &*console.randomness)
         .await?;
     let id = created.integration.id.clone();
     if let Some(account) = &new.account {
@@ -330,5 +374,7 @@ pub(crate) async fn create(
         password: made,
         connector_role: console.place.connector.clone(),
     };
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
+    let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response();
+    response.extensions_mut().insert(ShownOnce(&["password"]));
+    Ok(response)
 }

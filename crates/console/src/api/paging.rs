@@ -12,10 +12,10 @@ use crate::error::Refusal;
 #[serde(deny_unknown_fields)]
 pub(crate) struct PageQuery {
     /// The cursor of the page before; none for the first page.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// How many things a page has at most, from 1 to 100.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
 }
 
 /// A page of a list.
@@ -51,11 +51,14 @@ impl PageQuery {
         };
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
         let after = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        after.map(Some).ok_or_else(|| {
-            let fix = "Send next_cursor of the page before as it is, to the same list.";
-            Refusal::invalid("cursor_invalid", "The cursor is not one of this list.", fix)
-        })
+        after.map(Some).ok_or_else(cursor_invalid)
     }
+}
+
+/// Refuses a cursor that did not come from the list.
+pub(crate) fn cursor_invalid() -> Refusal {
+    let fix = "Send next_cursor of the page before as it is, to the same list.";
+    Refusal::invalid("cursor_invalid", "The cursor is not one of this list.", fix)
 }
 
 impl<T> Page<T> {

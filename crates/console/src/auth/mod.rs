@@ -164,6 +164,14 @@ impl Caller {
         }
     }
 
+    /// Returns who it is, among all callers.
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Self::Bearer(person) | Self::Browser(SignedIn { person, .. }) => person.id().to_string(),
+            Self::Program(found) => found.0.id.to_string(),
+        }
+    }
+
     /// Returns what the caller may do in a tenant; a stranger finds nothing there.
     pub(crate) async fn grant(&self, console: &Console, tenant: &TenantId) -> Result<Grant, Refusal> {
         let grant = match self {
@@ -218,6 +226,8 @@ impl FromRequestParts<Console> for Reader {
             .and_then(|(_, text)| text.parse().ok())
             .ok_or(Refusal::NotFound)?;
         let grant = caller.grant(console, &tenant).await?;
+        let taken = console.budgets.take(&tenant, console.clock.now());
+        taken.map_err(|retry_after| Refusal::OverBudget { retry_after })?;
         if let Some(seen) = parts.extensions.get::<Seen>() {
             seen.note(&tenant);
         }

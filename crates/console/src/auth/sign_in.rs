@@ -41,6 +41,9 @@ const SIGN_IN_SECONDS: i64 = 600;
 struct Start {
     #[serde(default)]
     return_to: String,
+    /// Whom the issuer may expect; it asks whoever comes all the same.
+    #[serde(default)]
+    login_hint: Option<String>,
 }
 
 async fn start(State(console): State<Console>, Query(query): Query<Start>) -> Result<Response, Shown> {
@@ -63,6 +66,9 @@ async fn start(State(console): State<Console>, Query(query): Query<Start>) -> Re
         .append_pair("nonce", &secrets.nonce)
         .append_pair("code_challenge", &challenge)
         .append_pair("code_challenge_method", "S256");
+    if let Some(hint) = query.login_hint.filter(|hint| hint.len() <= 255) {
+        url.query_pairs_mut().append_pair("login_hint", &hint);
+    }
     let set = cookie::set(cookie::SIGN_IN, &token, SIGN_IN_SECONDS);
     Ok(([(header::SET_COOKIE, set)], Redirect::to(url.as_str())).into_response())
 }

@@ -8,7 +8,7 @@ use crate::{
     id::{ApiKeyId, TenantId},
     random::Randomness,
     scope::TenantScope,
-    store::{Condition, Key, Partition, Store, StoreError, Write, contended, try_write},
+    store::{Condition, Key, Partition, Store, StoreError, Stored, Write, contended, try_write},
 };
 
 /// A key that opens the API of one tenant for a program.
@@ -114,11 +114,7 @@ impl ApiKeys {
             .store
             .query(&partition(scope), "", after.as_ref(), limit)
             .await?;
-        let keys = page
-            .items
-            .iter()
-            .map(|item| item.parse())
-            .collect::<Result<_, _>>()?;
+        let keys = page.items.iter().map(Stored::parse).collect::<Result<_, _>>()?;
         Ok((keys, page.more))
     }
 

@@ -7,7 +7,7 @@ use super::{Member, Operator, Person, Role, Token, TokenKind, members::operator_
 use crate::{
     id::TenantId,
     random::Randomness,
-    scope::{OperatorScope, TenantScope},
+    scope::{OperatorScope, TenantScope, TenantsScope},
     store::{Condition, Store, StoreError, Write, contended, try_write},
 };
 
@@ -57,6 +57,18 @@ impl Invitations {
     ) -> Result<(Token, Invitation), StoreError> {
         self.give_out(Some((scope.tenant().clone(), role)), now, randomness)
             .await
+    }
+
+    /// Invites somebody into a tenant that is not one's own: how an operator gives a tenant its first administrator.
+    pub async fn invite_into(
+        &self,
+        _: TenantsScope,
+        tenant: &TenantId,
+        role: Role,
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<(Token, Invitation), StoreError> {
+        self.give_out(Some((tenant.clone(), role)), now, randomness).await
     }
 
     /// Invites somebody to be an operator.

@@ -8,7 +8,7 @@ use crate::{
     id::{PersonId, TenantId},
     scope::{OperatorScope, TenantScope},
     store::{
-        Condition, Key, Partition, Revision, Store, StoreError, Write, WriteError, contended, prefix,
+        Condition, Key, Partition, Revision, Store, StoreError, Stored, Write, WriteError, contended, prefix,
         try_write,
     },
 };
@@ -137,11 +137,7 @@ impl Members {
             .store
             .query(&partition, &prefix(&[MEMBER]), after.as_ref(), limit)
             .await?;
-        let members = page
-            .items
-            .iter()
-            .map(|item| item.parse())
-            .collect::<Result<_, _>>()?;
+        let members = page.items.iter().map(Stored::parse).collect::<Result<_, _>>()?;
         Ok((members, page.more))
     }
 

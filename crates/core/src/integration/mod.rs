@@ -1,5 +1,6 @@
 //! Integrations: the AWS accounts that tenants connect, region by region.
 
+mod asked;
 mod credentials;
 mod directory;
 mod integrations;
@@ -24,6 +25,7 @@ use crate::{
     verdict::{Check, Outcome, Verdict},
 };
 
+pub use asked::{NoRotation, NotOneAccount, Renamed};
 pub use directory::{Directory, RoleOwner};
 pub use integrations::{Integrations, NewRegion};
 pub use trust::{Confirmed, RecordVerdictError, RecordedVerdict, Trust};

@@ -98,6 +98,10 @@ pub(super) fn how_to_go_on(
         output,
         "Portwarden is up. Ctrl-C ends it and leaves nothing behind."
     )?;
+    if let (Ok(console), Ok(sign_in)) = (cloud.console(), cloud.sign_in_link()) {
+        writeln!(output, "  console   {console}")?;
+        writeln!(output, "  sign in   {sign_in}")?;
+    }
     if let Ok(api) = cloud.api() {
         writeln!(output, "  API       {api}")?;
     }

@@ -7,41 +7,42 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use portwarden_core::id::TenantId;
+
+use crate::id::TenantId;
 
 /// A token bucket for each tenant, in this process only: enough to keep one tenant's flood from the others.
 ///
-/// A bucket is one time, the one at which it will be full again: each event moves it one interval on, and there is room
+/// A bucket is one time, the one at which it will be full again: each request moves it one interval on, and there is room
 /// while it is less than a burst ahead.
-pub(crate) struct Budgets {
+#[derive(Debug)]
+pub struct Budgets {
+    interval: SignedDuration,
+    burst: i32,
     full_at: Mutex<HashMap<TenantId, Timestamp>>,
 }
 
 impl Budgets {
-    /// How fast a bucket fills: 20 events a second, about a third of what one process can receive.
-    const INTERVAL: SignedDuration = SignedDuration::from_millis(50);
-
-    /// What a full bucket holds: the images of a busy hour, pushed at once.
-    pub(crate) const BURST: i32 = 400;
-
     /// How many buckets are kept before full ones are dropped.
     const KEPT: usize = 1024;
 
-    pub(crate) fn new() -> Self {
+    /// Makes buckets that hold `burst` requests and get one more each `interval`.
+    pub fn new(interval: SignedDuration, burst: i32) -> Self {
         Self {
+            interval,
+            burst,
             full_at: Mutex::default(),
         }
     }
 
-    /// Takes one event from a tenant's bucket, or tells when there will be one.
-    pub(crate) fn take(&self, tenant: &TenantId, now: Timestamp) -> Result<(), Duration> {
+    /// Takes one request from a tenant's bucket, or tells when there will be one.
+    pub fn take(&self, tenant: &TenantId, now: Timestamp) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if full_at.len() >= Self::KEPT {
             full_at.retain(|_, full_at| *full_at > now);
         }
         let before = full_at.get(tenant).copied().unwrap_or(now).max(now);
-        let after = before.saturating_add(Self::INTERVAL).unwrap_or(Timestamp::MAX);
-        let excess = after.duration_since(now) - Self::INTERVAL * Self::BURST;
+        let after = before.saturating_add(self.interval).unwrap_or(Timestamp::MAX);
+        let excess = after.duration_since(now) - self.interval * self.burst;
         if excess.is_positive() {
             return Err(excess.unsigned_abs());
         }
@@ -52,9 +53,14 @@ impl Budgets {
 
 #[cfg(test)]
 mod tests {
-    use portwarden_core::random::OsRandomness;
-
     use super::*;
+    use crate::random::OsRandomness;
+
+    const BURST: i32 = 400;
+
+    fn budgets() -> Budgets {
+        Budgets::new(SignedDuration::from_millis(50), BURST)
+    }
 
     fn taken(budgets: &Budgets, tenant: &TenantId, now: Timestamp) -> i32 {
         let mut count = 0;
@@ -66,23 +72,23 @@ mod tests {
 
     #[test]
     fn a_flood_ends_at_the_burst_and_hurts_nobody_else() {
-        let budgets = Budgets::new();
+        let budgets = budgets();
         let [flooder, other] = [(), ()].map(|()| TenantId::generate(&OsRandomness));
         let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(taken(&budgets, &flooder, now), Budgets::BURST);
+        assert_eq!(taken(&budgets, &flooder, now), BURST);
         assert_eq!(budgets.take(&flooder, now), Err(Duration::from_millis(50)));
-        assert_eq!(taken(&budgets, &other, now), Budgets::BURST);
+        assert_eq!(taken(&budgets, &other, now), BURST);
         // A second fills twenty, an hour no more than the burst.
         assert_eq!(taken(&budgets, &flooder, now + SignedDuration::from_secs(1)), 20);
         assert_eq!(
             taken(&budgets, &flooder, now + SignedDuration::from_hours(1)),
-            Budgets::BURST
+            BURST
         );
     }
 
     #[test]
     fn full_buckets_are_dropped_and_empty_ones_kept() {
-        let budgets = Budgets::new();
+        let budgets = budgets();
         let now = Timestamp::UNIX_EPOCH;
         let later = now + SignedDuration::from_millis(50);
         for _ in 0..Budgets::KEPT {
@@ -97,10 +103,10 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_opens_nothing() {
-        let budgets = Budgets::new();
+        let budgets = budgets();
         let tenant = TenantId::generate(&OsRandomness);
         let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(taken(&budgets, &tenant, now), Budgets::BURST);
+        assert_eq!(taken(&budgets, &tenant, now), BURST);
         assert_eq!(
             budgets.take(&tenant, now - SignedDuration::from_secs(5)),
             Err(Duration::from_millis(5050))
