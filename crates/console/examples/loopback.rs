@@ -83,9 +83,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         audience: None,
     };
     let router = handler::router(Arc::new(Context::new(outside, place, settings)));
+    let seconds = u64::try_from(now.as_second())?;
+    let tokens: std::collections::BTreeMap<&str, String> = people
+        .iter()
+        .map(|(subject, _)| (*subject, issuer.token(subject, seconds)))
+        .collect();
     println!(
         "{}",
-        json!({ "url": url, "issuer": issuer.issuer(), "tenant": tenant.id, "people": people })
+        json!({ "tokens": tokens, "url": url, "issuer": issuer.issuer(), "tenant": tenant.id, "people": people })
     );
     loop {
         let (stream, _) = listener.accept().await?;

@@ -111,6 +111,15 @@ impl Refusal {
         Self::Conflict(Problem::new(code, message, fix))
     }
 
+    /// Refuses what is no invitation, or not any more.
+    pub(crate) fn no_invitation() -> Self {
+        Self::conflict(
+            "invitation_invalid",
+            "The invitation is not valid, or not any more.",
+            "Ask whoever sent it for a new one; it lasts seven days and can be redeemed once.",
+        )
+    }
+
     /// Refuses a name.
     pub(crate) fn name(error: NameError) -> Self {
         let fix = "Choose another name, without line breaks.";

@@ -107,22 +107,14 @@ pub(crate) async fn redeem(
     Input(Redeem { token }): Input<Redeem>,
 ) -> Result<Json<Redeemed>, Refusal> {
     let person = caller.person().ok_or(Refusal::Forbidden)?;
-    let token = Token::parse(TokenKind::Invitation, token.expose()).ok_or_else(no_invitation)?;
+    let token = Token::parse(TokenKind::Invitation, token.expose()).ok_or_else(Refusal::no_invitation)?;
     let joined = console
         .invitations
         .redeem(&token, person, console.clock.now())
         .await?;
-    let membership = match joined.ok_or_else(no_invitation)? {
+    let membership = match joined.ok_or_else(Refusal::no_invitation)? {
         Joined::Tenant(tenant, role) => Some((tenant, role).into()),
         Joined::Operators => None,
     };
     Ok(Json(Redeemed { membership }))
-}
-
-fn no_invitation() -> Refusal {
-    Refusal::conflict(
-        "invitation_invalid",
-        "The invitation is not valid, or not any more.",
-        "Ask whoever sent it for a new one; it lasts seven days and can be redeemed once.",
-    )
 }

@@ -15,6 +15,7 @@ pub mod form;
 mod guide;
 mod images;
 mod integrations;
+mod join;
 mod live;
 mod member;
 mod sign_in;
@@ -42,6 +43,7 @@ pub(crate) fn router() -> Router<Console> {
         .route("/", get(home))
         .route("/sign-in", get(sign_in::page))
         .route("/assets/{name}", get(assets::serve))
+        .route("/join", get(join::page).post(join::redeem))
         .route("/guide", get(guide::page))
         .route("/guide/ecr-integration.template", get(guide::template))
         .route("/tenants/{tenant}", get(images::overview))

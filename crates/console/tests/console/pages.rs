@@ -90,7 +90,7 @@ async fn somebody_signs_in_and_out() {
     };
     assert_eq!(out("csrf=x").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(get(&world, "/v1/me", &session).await.status, StatusCode::OK);
-    let home = get(&world, "/", &session).await;
+    let home = get(&world, "/join", &session).await;
     let (_, rest) = home.body.split_once("name=\"csrf\" value=\"").unwrap();
     let (csrf, _) = rest.split_once('"').unwrap();
     let left = out(&format!("csrf={csrf}")).await;
@@ -131,6 +131,44 @@ async fn a_sign_in_belongs_to_the_browser_that_began_it() {
 }
 
 #[tokio::test]
+async fn an_invitation_is_redeemed_on_a_page() {
+    let world = World::new().await;
+    let (olga, sam) = (world.token("olga"), world.session("sam").await);
+    let administrators = world.path(0, "/administrators");
+    let invited = world
+        .call(&olga, Method::POST, &administrators, None)
+        .await
+        .json();
+    let (page, token) = invited["url"].as_str().unwrap().split_once('#').unwrap();
+    assert_eq!(
+        (page, token),
+        ("https://console.example/join", invited["token"].as_str().unwrap())
+    );
+    let session = format!("__Host-portwarden={}", sam.expose());
+    assert_eq!(get(&world, "/join", "").await.status, StatusCode::SEE_OTHER);
+    assert!(
+        get(&world, "/join", &session)
+            .await
+            .body
+            .contains("data-fragment")
+    );
+    let join = async |csrf: &str| {
+        let request = request(Method::POST, "/join", &session)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(format!("csrf={csrf}&token={token}")));
+        world.send(request.unwrap()).await
+    };
+    assert_eq!(join("x").await.status, StatusCode::BAD_REQUEST);
+    let joined = join(&sam.derive("csrf")).await;
+    let start = format!("/tenants/{}", world.tenants[0]);
+    assert_eq!(
+        (joined.status, joined.header("location")),
+        (StatusCode::SEE_OTHER, &*start)
+    );
+    assert_eq!(join(&sam.derive("csrf")).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
 async fn a_cookie_alone_changes_nothing() {
     let world = World::new().await;
     let token = world.session("ada").await;
@@ -165,7 +203,7 @@ async fn a_cookie_alone_changes_nothing() {
         .unwrap();
     assert_eq!(world.send(both).await.status, StatusCode::UNAUTHORIZED);
     // Twelve hours later it is over.
-    world.clock.advance(std::time::Duration::from_secs(12 * 3600));
+    world.clock.advance(std::time::Duration::from_hours(12));
     assert_eq!(
         get(&world, "/v1/me", &session).await.status,
         StatusCode::UNAUTHORIZED

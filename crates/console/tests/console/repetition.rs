@@ -42,7 +42,7 @@ async fn a_write_that_is_sent_again_is_done_once() {
         "idempotency_key_used"
     );
     // The next day it is another write; so is somebody else's, and the same without a key.
-    world.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    world.clock.advance(std::time::Duration::from_hours(24));
     let ada = world.token("ada");
     create(&world, &ada, "one", "staging").await;
     assert_eq!(count(&world, &ada).await, 2);

@@ -107,6 +107,10 @@ function rest() {
   timer = setTimeout(look, wait);
 }
 
+// An invitation's token stands behind the # of its link, and is sent to nobody by that.
+const fragment = document.querySelector("input[data-fragment]");
+if (fragment && location.hash.length > 1) fragment.value = decodeURIComponent(location.hash.slice(1));
+
 for (const part of document.querySelectorAll("[data-live][id]")) known.set(part.id, part.innerHTML);
 attend(document);
 setInterval(() => { for (const time of document.querySelectorAll("time[datetime]")) time.textContent = ago(time); }, 20000);
