@@ -56,8 +56,8 @@ fn try_purl(package: &Declared, os: Option<&OsRelease>) -> packageurl::Result<Op
                 .version
                 .as_deref()
                 .map(|version| match version.split_once(':') {
-                    Some((epoch, version)) => (Some(epoch), version),
-                    None => (None, version),
+                    Some((epoch, version)) if epoch.parse::<u32>().is_ok() => (Some(epoch), version),
+                    _ => (None, version),
                 });
             if let Some((epoch, version)) = version {
                 purl.with_version(version)?;
@@ -178,6 +178,18 @@ mod tests {
         assert_eq!(
             purl(&node, Some(&os("rhel", "8.8"))).unwrap(),
             "pkg:rpm/redhat/nodejs@18.17.1-1.module%2Bel8?arch=x86_64&distro=rhel-8.8&epoch=1&rpmmod=nodejs:18:8080:63b34585&upstream=nodejs-18.17.1-1.module%2Bel8.src.rpm"
+        );
+        // What is no number is no epoch.
+        for version in [":1", "a:1", "-1:1"] {
+            let odd = package(PackageKind::Rpm, "a", version);
+            let named = purl(&odd, None).unwrap();
+            let read = PackageUrl::from_str(&named).unwrap();
+            assert_eq!((read.version(), read.qualifiers().len()), (Some(version), 0));
+        }
+        let leap = package(PackageKind::Rpm, "a", "1");
+        assert_eq!(
+            purl(&leap, Some(&os("opensuse-leap", "15.6"))).unwrap(),
+            "pkg:rpm/opensuse/a@1?distro=opensuse-leap-15.6"
         );
     }
 
