@@ -69,6 +69,11 @@ pub fn page(guide: &Guide<'_>) -> Markup {
             Event::Html(text) if text.trim() == "<!-- template -->" => {
                 parts.push(Event::Html(template(guide).into_string().into()));
             }
+            // What can be scrolled can be reached without a mouse.
+            Event::Start(Tag::CodeBlock(_)) => {
+                parts.push(Event::Html(CowStr::Borrowed("<pre tabindex=\"0\"><code>")));
+            }
+            Event::End(TagEnd::CodeBlock) => parts.push(Event::Html(CowStr::Borrowed("</code></pre>"))),
             Event::Start(Tag::Table(alignments)) => {
                 parts.push(Event::Html(CowStr::Borrowed(
                     "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Table\">",
