@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -21,7 +22,7 @@ pub struct Findings {
 }
 
 /// A flaw of a package, under all its names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The name that most people know: a CVE's, if it has one.
     pub id: String,
@@ -40,13 +41,15 @@ pub struct Finding {
     pub links: Vec<String>,
     /// When an advisory about it was first published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub published: Option<Timestamp>,
     /// When an advisory about it was last changed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub modified: Timestamp,
 }
 
 /// A package about which nothing can be said.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Unmatched {
     /// The package's URL.
     pub purl: String,
@@ -55,7 +58,7 @@ pub struct Unmatched {
 }
 
 /// Why nothing can be said about a package.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnmatchedReason {
     /// Nobody publishes advisories for such packages, or its distribution's release is not known.

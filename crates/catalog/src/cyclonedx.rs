@@ -7,21 +7,28 @@ use serde::Serialize;
 use crate::{
     CATALOG_VERSION, ImageCatalog, OsRelease, Package, PackageKind, Subject,
     license::License as Known,
-    subject::{place, uuid_of},
+    subject::{short_hash, uuid_of},
 };
 
 /// Writes an SBOM; the same input gives the same bytes.
 ///
 /// Source: the CycloneDX 1.6 JSON schema. What it has no field for stands in properties named `portwarden:…`.
 pub fn write(image: &ImageCatalog, subject: &Subject) -> Vec<u8> {
-    let mut bom = Bom::new(image, subject);
+    #[derive(Serialize)]
+    struct Nothing {}
+    write_with(image, subject, &Nothing {})
+}
+
+/// Writes an SBOM with further fields of the document, such as `vulnerabilities`.
+pub fn write_with<T: Serialize>(image: &ImageCatalog, subject: &Subject, further: &T) -> Vec<u8> {
+    let mut bom = Bom::new(image, subject, further);
     bom.serial_number = format!("urn:uuid:{}", uuid_of(&to_json(&bom)));
     to_json(&bom)
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Bom<'a> {
+struct Bom<'a, T> {
     #[serde(rename = "$schema")]
     schema: &'static str,
     #[serde(rename = "bomFormat")]
@@ -33,6 +40,8 @@ struct Bom<'a> {
     components: Vec<Component<'a>>,
     dependencies: Vec<Dependency>,
     compositions: [Composition; 1],
+    #[serde(flatten)]
+    further: &'a T,
 }
 
 #[derive(Serialize)]
@@ -143,8 +152,8 @@ struct Composition {
     assemblies: [String; 1],
 }
 
-impl<'a> Bom<'a> {
-    fn new(image: &'a ImageCatalog, subject: &'a Subject) -> Self {
+impl<'a, T> Bom<'a, T> {
+    fn new(image: &'a ImageCatalog, subject: &'a Subject, further: &'a T) -> Self {
         let component = Component::of_image(subject);
         // Not even a layer that was read to its end is known to be complete: not every ecosystem has a cataloguer.
         let aggregate = if image.is_partial() {
@@ -179,6 +188,7 @@ impl<'a> Bom<'a> {
                 .collect(),
             dependencies,
             compositions,
+            further,
         }
     }
 }
@@ -211,7 +221,12 @@ fn dependencies(image: &ImageCatalog, image_ref: &str) -> Vec<Dependency> {
 
 /// Names a package within the document: one that is installed in several places is a component of its own in each.
 fn reference(package: &Package) -> String {
-    format!("{}#{}", package.purl, place(package))
+    reference_of(&package.purl, &package.file)
+}
+
+/// Names the package of a place within the document, by its package URL and the file that shows it.
+pub fn reference_of(purl: &str, file: &str) -> String {
+    format!("{purl}#{}", short_hash(file.as_bytes()))
 }
 
 fn image_properties(image: &ImageCatalog, subject: &Subject) -> Vec<Property> {
@@ -334,6 +349,6 @@ fn property(name: &str, value: impl Display) -> Property {
     }
 }
 
-fn to_json(bom: &Bom<'_>) -> Vec<u8> {
+fn to_json(bom: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(bom).expect("texts, numbers and lists can always be written as JSON")
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::OsRelease;
@@ -52,7 +53,7 @@ pub(crate) struct FileList {
 }
 
 /// What kind of package, by who installs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PackageKind {
     /// Alpine's apk.
@@ -105,7 +106,7 @@ impl PackageKind {
 }
 
 /// The source package that a distribution's package was built from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SourcePackage {
     /// The source package's name.
     pub name: String,

@@ -1,4 +1,5 @@
 use portwarden_oci::Digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{LayerCatalog, OsRelease, PackageKind, Partial, SourcePackage, overlay::Overlay, view::View};
@@ -42,7 +43,7 @@ pub struct ImageCatalog {
 }
 
 /// Something installed in an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Package {
     /// The package URL.
     pub purl: String,
@@ -71,7 +72,7 @@ pub struct Package {
 }
 
 /// One layer of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerRef {
     /// The layer's place; the base layer is 0.
     pub index: usize,
@@ -80,7 +81,7 @@ pub struct LayerRef {
 }
 
 /// What is missing of one layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerPartial {
     /// The layer.
     pub layer: LayerRef,

@@ -1,9 +1,10 @@
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One kind of thing that a layer's catalogue lacks, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Partial {
     /// The kind, stable for alarms and pages.
     pub code: PartialCode,
@@ -14,7 +15,7 @@ pub struct Partial {
 }
 
 /// Why something of a layer is missing from its catalogue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum PartialCode {
     /// More bytes than [`Limits::unpacked_bytes`](crate::Limits::unpacked_bytes); the rest of the layer was not read.
     #[serde(rename = "limit.unpacked")]

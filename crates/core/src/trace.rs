@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{id::IdError, random::Randomness};
@@ -13,7 +14,7 @@ use crate::{id::IdError, random::Randomness};
 /// It has the form of an X-Ray trace id, and is the one of the invocation that first saw the event.
 ///
 /// Source: X-Ray developer guide, "Tracing header": `1-`, the time in seconds as 8 hexadecimal digits, `-`, 24 random ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct TraceId {
     seconds: u32,

@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
@@ -78,7 +79,7 @@ pub struct Descriptor {
 }
 
 /// What a platform's images run on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Platform {
     /// The operating system, such as `linux`.
     pub os: String,
@@ -100,7 +101,7 @@ impl fmt::Display for Platform {
 }
 
 /// The type of some content, without parameters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "String", into = "String")]
 pub enum MediaType {
     /// An OCI image manifest.

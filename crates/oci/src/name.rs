@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The name of a repository: path components of lower-case letters, digits and single separators, up to 256 characters.
@@ -12,7 +13,7 @@ pub struct RepositoryName(String);
 /// A tag: up to 128 letters, digits, `_`, `.` and `-`, not starting with `.` or `-`.
 ///
 /// Source: the distribution specification's `<reference>` grammar.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Tag(String);
 

@@ -9,15 +9,16 @@ use portwarden_advisories::{
 };
 use portwarden_catalog::{LayerRef, Package as CataloguedPackage};
 use portwarden_oci::{Digest, Platform};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExpiredRule, PlatformReport, Report, Side, Suppression};
+use crate::{ExpiredRule, PlatformReport, Report, Side, Suppression, purl::name_and_version};
 
 /// What is wrong with an image: the JSON that lies beside its report.
 ///
 /// Fields keep their names and meanings within a `schema_version`; new ones may come. The same report, database, rules and
 /// time give the same bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageFindings {
     /// The version of this format, [`ImageFindings::SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -27,6 +28,7 @@ pub struct ImageFindings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog_version: Option<u32>,
     /// When the packages were compared with the database.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub matched_at: Timestamp,
     /// What they were compared with.
     pub database: DatabaseStamp,
@@ -44,7 +46,7 @@ pub struct ImageFindings {
 }
 
 /// Which advisory database packages were compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseStamp {
     /// Another text for every other content, [`Database::version`].
     pub version: String,
@@ -53,7 +55,7 @@ pub struct DatabaseStamp {
 }
 
 /// What is wrong with one platform's image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlatformFindings {
     /// What the image runs on, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +69,7 @@ pub struct PlatformFindings {
 }
 
 /// A flaw of a package, and where the package lies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlacedFinding {
     /// The flaw.
     #[serde(flatten)]
@@ -86,7 +88,7 @@ pub struct PlacedFinding {
 }
 
 /// Where a package is installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     /// The path of the file that shows the package, relative to the image's root.
     pub file: String,
@@ -273,21 +275,5 @@ pub(crate) fn package(package: &CataloguedPackage) -> Package {
         source: package.source.clone().map(|source| (source.name, source.version)),
         is_owned: package.owned_by.is_some(),
         ..Package::new(package.purl.clone())
-    }
-}
-
-/// Takes a package URL apart for people.
-fn name_and_version(purl: &str) -> (String, Option<String>) {
-    match purl.parse::<packageurl::PackageUrl<'_>>() {
-        Ok(parsed) => {
-            let is_distributions = matches!(parsed.ty(), "deb" | "apk" | "rpm");
-            let separator = if parsed.ty() == "maven" { ":" } else { "/" };
-            let name = match parsed.namespace().filter(|_| !is_distributions) {
-                Some(namespace) => format!("{namespace}{separator}{}", parsed.name()),
-                None => parsed.name().to_owned(),
-            };
-            (name, parsed.version().map(str::to_owned))
-        }
-        Err(_) => (purl.to_owned(), None),
     }
 }

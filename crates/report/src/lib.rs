@@ -1,13 +1,26 @@
 #![doc = include_str!("../README.md")]
 
 mod base;
+mod change;
+pub mod cyclonedx;
 mod findings;
+pub mod html;
+mod ignore;
+mod link;
+mod purl;
 mod report;
+pub mod sarif;
 mod suppression;
+mod vex;
 
-pub use base::{BaseEvidence, BaseImage, Side};
+pub use base::{BaseEvidence, BaseImage, HistoryStep, Side, instructions};
+pub use change::{
+    Cause, Change, ChangeCounts, ChangeLine, Changes, ChangesEvent, Compared, Snapshot, StillThere, compare,
+};
 pub use findings::{DatabaseStamp, ImageFindings, Place, PlacedFinding, PlatformFindings};
+pub use ignore::RulesError;
 pub use report::{
     LayerOrigin, LayerReport, PlatformReport, Report, ReportedImage, SkipReason, Skipped, count_by_kind,
 };
-pub use suppression::{ExpiredRule, Suppression, SuppressionKind};
+pub use suppression::{ExpiredRule, Suppression, SuppressionKind, Suppressions};
+pub use vex::VexError;

@@ -8,6 +8,7 @@ use portwarden_catalog::{
 };
 use portwarden_core::trace::TraceId;
 use portwarden_oci::{Digest, MediaType, Platform, Tag};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::BaseImage;
@@ -16,7 +17,7 @@ use crate::BaseImage;
 ///
 /// Fields keep their names and meanings within a `schema_version`; new ones may come. The same report is always
 /// written as the same bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The version of this format, [`Report::SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -28,8 +29,10 @@ pub struct Report {
     /// What was scanned.
     pub image: ReportedImage,
     /// When the scan, or its last part, started.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started_at: Timestamp,
     /// When the scan ended.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub finished_at: Timestamp,
     /// How many bytes of layers were pulled.
     pub pulled_bytes: u64,
@@ -49,7 +52,7 @@ pub struct Report {
 }
 
 /// What was scanned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportedImage {
     /// The repository with its registry, such as `111122223333.dkr.ecr.eu-west-1.amazonaws.com/shop/web`.
     pub repository: String,
@@ -62,7 +65,7 @@ pub struct ReportedImage {
 }
 
 /// What was found in one platform's image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlatformReport {
     /// What the image runs on, where that is known.
     pub platform: Option<Platform>,
@@ -86,7 +89,7 @@ pub struct PlatformReport {
 }
 
 /// One layer of a platform's image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerReport {
     /// The layer's place; the base layer is 0.
     pub index: usize,
@@ -104,7 +107,7 @@ pub struct LayerReport {
 }
 
 /// Where the catalogue of a layer came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerOrigin {
     /// The layer was pulled and read.
@@ -116,7 +119,7 @@ pub enum LayerOrigin {
 }
 
 /// An entry of an index that was not scanned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Skipped {
     /// The entry's digest.
     pub digest: Digest,
@@ -130,7 +133,7 @@ pub struct Skipped {
 }
 
 /// Why an entry of an index was not scanned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// It is an attestation about one of the images.
@@ -164,12 +167,22 @@ impl Report {
         spdx::write(&platform.catalog(), &self.subject(platform))
     }
 
-    fn subject(&self, platform: &PlatformReport) -> Subject {
+    pub(crate) fn subject(&self, platform: &PlatformReport) -> Subject {
         Subject {
             repository: self.image.repository.clone(),
             digest: platform.digest,
             platform: platform.platform.clone(),
             catalogued_at: self.finished_at,
+        }
+    }
+
+    /// Names the image for people, the same for every image of a tag: its repository and its tags, if it has any.
+    pub fn name(&self) -> String {
+        let image = &self.image;
+        let tags: Vec<String> = image.tags.iter().map(ToString::to_string).collect();
+        match tags.as_slice() {
+            [] => image.repository.clone(),
+            tags => format!("{}:{}", image.repository, tags.join(", ")),
         }
     }
 
@@ -187,7 +200,7 @@ impl Report {
 }
 
 impl PlatformReport {
-    fn catalog(&self) -> ImageCatalog {
+    pub(crate) fn catalog(&self) -> ImageCatalog {
         ImageCatalog {
             os: self.os.clone(),
             layers: self.layers.iter().map(|layer| layer.digest).collect(),

@@ -1,9 +1,11 @@
 //! Which images a digest or tag stands for: one, or those that an index lists.
 
+use std::collections::BTreeMap;
+
 use portwarden_catalog::{Compression, CompressionError};
 use portwarden_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Manifest, MediaType, Platform, Version};
 use portwarden_registry::{FetchedManifest, ImageSource, RegistryError};
-use portwarden_report::{SkipReason, Skipped};
+use portwarden_report::{HistoryStep, SkipReason, Skipped};
 use serde::Deserialize;
 
 use crate::{Refusal, ScanError};
@@ -36,6 +38,10 @@ pub(crate) struct FoundImage {
     pub(crate) platform: Option<Platform>,
     /// Base first.
     pub(crate) layers: Vec<FoundLayer>,
+    /// How the image was made, base first; empty where that is not said.
+    pub(crate) history: Vec<HistoryStep>,
+    /// The manifest's annotations.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// One layer of an image.
@@ -60,7 +66,7 @@ pub(crate) async fn find(source: &dyn ImageSource, version: &Version) -> Result<
         Manifest::Image(manifest) => {
             let config = manifest.config.clone();
             let mut image = FoundImage::new(root.digest, media_type.clone(), None, manifest)?;
-            image.platform = platform_of(source, &config).await?;
+            image.read_config(source, &config).await?;
             return Ok(Found {
                 digest: root.digest,
                 media_type,
@@ -108,8 +114,12 @@ pub(crate) async fn find(source: &dyn ImageSource, version: &Version) -> Result<
                 let Descriptor {
                     media_type, platform, ..
                 } = next.descriptor.clone();
+                let config = manifest.config.clone();
                 match FoundImage::new(fetched.digest, media_type, platform, manifest) {
-                    Ok(image) => found.images.push(image),
+                    Ok(mut image) => {
+                        image.read_config(source, &config).await?;
+                        found.images.push(image);
+                    }
                     Err(_) => found.skipped.push(next.skipped(SkipReason::NotAnImage)),
                 }
             }
@@ -224,18 +234,32 @@ impl FoundImage {
             media_type,
             platform,
             layers: layers.collect::<Result<_, _>>()?,
+            history: Vec::new(),
+            annotations: manifest.annotations,
         })
     }
-}
 
-/// Reads what an image runs on from its configuration; nothing if that does not say.
-async fn platform_of(source: &dyn ImageSource, config: &Descriptor) -> Result<Option<Platform>, ScanError> {
-    if config.size > MAX_CONFIG_BYTES {
-        return Ok(None);
+    /// Takes what the image runs on, unless the index says it, and how it was made from its configuration, as far as that
+    /// says it.
+    async fn read_config(&mut self, source: &dyn ImageSource, config: &Descriptor) -> Result<(), ScanError> {
+        #[derive(Deserialize)]
+        struct Config {
+            #[serde(default)]
+            history: Vec<HistoryStep>,
+        }
+        if config.size > MAX_CONFIG_BYTES {
+            return Ok(());
+        }
+        let config = source.blob(config).await?;
+        let config = config.read_to_end(MAX_CONFIG_BYTES).await?;
+        if self.platform.is_none() {
+            self.platform = serde_json::from_slice(&config).ok();
+        }
+        if let Ok(config) = serde_json::from_slice::<Config>(&config) {
+            self.history = config.history;
+        }
+        Ok(())
     }
-    let config = source.blob(config).await?;
-    let config = config.read_to_end(MAX_CONFIG_BYTES).await?;
-    Ok(serde_json::from_slice(&config).ok())
 }
 
 fn media_type(fetched: &FetchedManifest) -> MediaType {

@@ -13,6 +13,7 @@ use portwarden_oci::{Descriptor, Digest, Tag, Version};
 use portwarden_registry::{BlobError, ImageSource, RegistryError};
 use portwarden_report::{
     BaseImage, LayerOrigin, LayerReport, PlatformReport, Report, ReportedImage, SkipReason, count_by_kind,
+    instructions,
 };
 
 use crate::{
@@ -149,19 +150,26 @@ impl Scan<'_> {
             (digest, &layers[&digest].catalog)
         });
         let catalog = fold(catalogs);
-        let reports = image.layers.iter().enumerate().map(|(index, layer)| LayerReport {
+        let instructions = instructions(&image.history, image.layers.len());
+        let layers_made = image.layers.iter().zip(instructions).enumerate();
+        let reports = layers_made.map(|(index, (layer, created_by))| LayerReport {
             index,
             digest: layer.descriptor.digest,
             size: layer.descriptor.size,
             media_type: layer.descriptor.media_type.clone(),
             origin: layers[&layer.descriptor.digest].origin,
-            created_by: None,
+            created_by,
         });
         Ok(Some(PlatformReport {
             platform: image.platform,
             digest: image.digest,
             media_type: image.media_type,
-            base: BaseImage::of_root_file_system(&catalog.packages),
+            base: BaseImage::find(
+                &image.history,
+                &image.annotations,
+                image.layers.len(),
+                &catalog.packages,
+            ),
             layers: reports.collect(),
             os: catalog.os,
             packages_by_kind: count_by_kind(&catalog.packages),

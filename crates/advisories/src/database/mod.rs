@@ -19,6 +19,7 @@ mod read;
 mod write;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -40,13 +41,14 @@ pub struct Info {
 }
 
 /// What was read of one folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EcosystemInfo {
     /// The folder's name.
     pub name: String,
     /// How many records it holds.
     pub records: u64,
     /// When the newest of them was changed.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub newest: Option<Timestamp>,
 }
 

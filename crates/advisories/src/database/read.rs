@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     BLOCK, DatabaseError, FORMAT, HEADER, Info, MAGIC, MAX_BLOCK, SECTIONS, Text, bytes::Reader, hash,
@@ -179,6 +179,21 @@ impl Database {
             level: *Level::ALL.get(usize::from(head.byte()?))?,
             score_tenths: head.byte()?.checked_sub(1),
         })
+    }
+
+    /// Tells whether any advisory has one of these ids, its other names included.
+    ///
+    /// It reads every advisory's head: made for the few questions about findings that are gone.
+    pub fn has_any(&self, ids: &BTreeSet<&str>) -> Result<bool, DatabaseError> {
+        let advisories = (self.section(Section::Offsets).len() / 4).saturating_sub(1);
+        for advisory in 0..advisories {
+            let head = self.head(advisory)?;
+            let mut names = [head.id].into_iter().chain(head.aliases).chain(head.upstream);
+            if names.any(|name| ids.contains(name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the texts of advisories, in their order.

@@ -13,7 +13,7 @@ use portwarden_catalog::{CATALOG_VERSION, LayerCatalog, LayerError, Limits, Part
 use portwarden_core::clock::{Clock as _, ManualClock};
 use portwarden_oci::{Descriptor, Digest, MediaType, Platform, Version};
 use portwarden_registry::Blob as RegistryBlob;
-use portwarden_report::{LayerOrigin, Report, SkipReason};
+use portwarden_report::{BaseEvidence, LayerOrigin, Report, SkipReason};
 use portwarden_scanner::{
     CatalogLayers, Deadline, Inline, LayerCache as _, MemoryLayers, Progress, Quiet, Refusal, Scan,
     ScanError, Scanned, Watch,
@@ -236,9 +236,38 @@ async fn an_index_is_scanned_platform_by_platform_without_its_attestations() {
         .map(|entry| (entry.digest, entry.reason))
         .collect();
     assert_eq!(skipped, [(index.images[2].digest(), SkipReason::Attestation)]);
-    // Three distinct layers, no configuration (the index names the platforms), nothing of the attestation.
-    assert_eq!(bench.shelf.take_fetched().len(), 3);
+    // Three distinct layers, two configurations, nothing of the attestation.
+    assert_eq!(bench.shelf.take_fetched().len(), 5);
     assert!(!report.partial);
+}
+
+#[tokio::test]
+async fn the_base_image_ends_where_the_history_says_also_in_an_index() {
+    let image = ImageBuilder::new()
+        .layer("ADD rootfs", apk_layer("musl"))
+        .layer("|1 TOKEN=s3cret /bin/sh -c apk add zlib", apk_layer("zlib"))
+        .cmd(&["sh"])
+        .layer("COPY app", apk_layer("app"))
+        .cmd(&["app"])
+        .build();
+    let index = IndexBuilder::new().image(image.clone()).build();
+    for digest in [image.digest(), index.digest()] {
+        let bench = Bench::new();
+        bench.shelf.put(&index);
+        let report = bench.report(digest).await;
+        let platform = &report.platforms[0];
+        let base = platform.base.as_ref().unwrap();
+        assert_eq!((base.layers, base.known_by), (2, BaseEvidence::History));
+        let steps: Vec<_> = platform
+            .layers
+            .iter()
+            .map(|layer| layer.created_by.as_deref())
+            .collect();
+        assert_eq!(
+            steps,
+            [Some("ADD rootfs"), Some("RUN apk add zlib"), Some("COPY app")]
+        );
+    }
 }
 
 #[tokio::test]
