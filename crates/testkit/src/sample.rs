@@ -4,6 +4,7 @@
 //! published packages; descriptions are our own, and programs are stand-ins of pseudo-random bytes, so that sizes are
 //! about right.
 
+mod advisories;
 mod application;
 mod debian;
 mod noise;
@@ -17,6 +18,7 @@ use std::collections::BTreeSet;
 
 use crate::image::{Image, ImageBuilder, Layer};
 
+pub use self::advisories::ADVISORIES;
 use self::application::Release;
 
 /// An image and what a right catalogue finds in it.
