@@ -1,42 +1,116 @@
-//! What `scan` and `match` share: a database, and what is done with findings.
+//! What `scan` and `match` share: a database, what is done with findings, and how they are shown.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use portwarden_advisories::{Database, DatabaseError, Findings, Level, Package};
+use clap::Args;
+use jiff::Timestamp;
+use portwarden_advisories::{Database, DatabaseError, Level, Sbom};
+use portwarden_aws::SystemClock;
+use portwarden_core::clock::Clock as _;
+use portwarden_oci::{Digest, Platform};
+use portwarden_report::{ImageFindings, PlacedFinding, Report, Side, Suppressions};
 
 use crate::{
     failure::Failure,
     text::{Column, printable, table as rows},
 };
 
-/// An open database, and what counts as failure.
+/// What counts, and what is a failure.
+#[derive(Debug, Args)]
+pub(crate) struct JudgingArgs {
+    /// Ends with status 4 if there is a finding of this severity, or worse
+    #[arg(long, value_name = "SEVERITY", value_parser = parse_level, requires = "advisories")]
+    fail_on: Option<Level>,
+    /// Suppresses findings by the ignore rules of a file, until they expire; can be given several times
+    #[arg(long, value_name = "FILE", requires = "advisories")]
+    ignore: Vec<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "advisories",
+        help = "Suppresses findings by an OpenVEX document; can be given several times"
+    )]
+    vex: Vec<PathBuf>,
+}
+
+/// An open database, what does not count, and what counts as failure.
 pub(crate) struct Matching {
     database: Database,
+    suppressions: Suppressions,
     fail_on: Option<Level>,
+    now: Timestamp,
 }
 
 impl Matching {
-    /// Opens a database, and says from which severity on a finding is a failure.
-    pub(crate) fn open(advisories: &Path, fail_on: Option<Level>) -> Result<Self, Failure> {
+    /// Opens everything that findings are judged by.
+    pub(crate) fn open(advisories: &Path, judging: &JudgingArgs) -> Result<Self, Failure> {
         Ok(Self {
             database: open(advisories)?,
-            fail_on,
+            suppressions: judging.suppressions()?,
+            fail_on: judging.fail_on,
+            now: SystemClock.now(),
         })
     }
 
-    /// Finds what is wrong with packages.
-    pub(crate) fn find(&self, packages: &[Package]) -> Result<Findings, Failure> {
-        self.database.find(packages).map_err(|error| unusable(&error))
+    /// Finds what is wrong with the packages of a report.
+    pub(crate) fn of_report(&self, report: &Report) -> Result<ImageFindings, Failure> {
+        let mut findings =
+            ImageFindings::of_report(report, &self.database, self.now).map_err(|error| unusable(&error))?;
+        self.suppressions.apply(&mut findings, Some(report), self.now);
+        Ok(findings)
     }
 
-    /// Tells whether a finding is as bad as the one that must not be.
-    pub(crate) fn fails(&self, findings: &Findings) -> bool {
-        self.fail_on.is_some_and(|level| {
-            findings
-                .findings
-                .iter()
-                .any(|finding| finding.severity.level >= level)
-        })
+    /// Finds what is wrong with the packages of an SBOM.
+    pub(crate) fn of_sbom(&self, sbom: &Sbom, content: &[u8]) -> Result<ImageFindings, Failure> {
+        let digest = Digest::of(content);
+        let mut findings = ImageFindings::of_sbom(sbom, digest, &self.database, self.now)
+            .map_err(|error| unusable(&error))?;
+        self.suppressions.apply(&mut findings, None, self.now);
+        Ok(findings)
+    }
+
+    /// Tells whether a finding that counts is as bad as the one that must not be.
+    pub(crate) fn fails(&self, findings: &ImageFindings) -> bool {
+        self.fail_on
+            .is_some_and(|level| findings.worst().is_some_and(|worst| worst >= level))
+    }
+}
+
+impl JudgingArgs {
+    fn suppressions(&self) -> Result<Suppressions, Failure> {
+        let mut suppressions = Suppressions::default();
+        for path in &self.ignore {
+            let (name, content) = read(path, "ignore_rules_unreadable")?;
+            suppressions.add_rules(&name, &content).map_err(|error| {
+                let fix = "write rules as docs/reports.md shows: id, reason and expires, and optionally package and path";
+                Failure::new("ignore_rules_unusable", format!("{name}: {error}"), fix)
+                    .because_of_source(&error)
+            })?;
+        }
+        for path in &self.vex {
+            let (name, content) = read(path, "vex_unreadable")?;
+            suppressions.add_vex(&name, &content).map_err(|error| {
+                let fix = "name an OpenVEX document, version 0.2.0";
+                Failure::new("vex_unusable", format!("{name}: {error}"), fix).because_of_source(&error)
+            })?;
+        }
+        Ok(suppressions)
+    }
+}
+
+fn read(path: &Path, code: &'static str) -> Result<(String, Vec<u8>), Failure> {
+    let name = path.display().to_string();
+    match fs::read(path) {
+        Ok(content) => Ok((name, content)),
+        Err(error) => {
+            let fix = "name a file that is there and can be read";
+            Err(Failure::new(code, format!("{name} cannot be read"), fix).because(&error))
+        }
     }
 }
 
@@ -64,69 +138,149 @@ fn unusable(error: &DatabaseError) -> Failure {
     Failure::new("advisories_unusable", error.to_string(), fix).because_of_source(error)
 }
 
-/// Writes findings for people, and what could not be matched.
-pub(crate) fn table(findings: &Findings) -> String {
-    let mut counts: BTreeMap<Level, usize> = BTreeMap::new();
-    for finding in &findings.findings {
-        *counts.entry(finding.severity.level).or_default() += 1;
-    }
-    let counts: Vec<String> = counts
-        .iter()
-        .rev()
-        .map(|(level, count)| format!("{count} {}", level.as_str()))
-        .collect();
-    let mut text = match findings.findings.len() {
-        0 => "findings 0\n".to_owned(),
-        count => format!("findings {count}: {}\n", counts.join(", ")),
-    };
-    if !findings.unmatched.is_empty() {
-        let count = findings.unmatched.len();
-        let _ = writeln!(
-            text,
-            "unknown  {count} packages that no advisories speak of, or without a usable version"
-        );
-    }
-    if !findings.findings.is_empty() {
-        let lines: Vec<[String; 5]> = findings
+/// Writes findings for people, what does not count, and what could not be matched.
+pub(crate) fn table(findings: &ImageFindings) -> String {
+    let mut text = summary(findings);
+    let several = findings.platforms.len() > 1;
+    for platform in &findings.platforms {
+        let open: Vec<&PlacedFinding> = platform
             .findings
             .iter()
-            .map(|finding| {
-                let (name, version) = name_and_version(&finding.purl);
-                [
-                    finding.severity.level.as_str().to_owned(),
-                    finding.id.clone(),
-                    name,
-                    version,
-                    finding.fixed.clone().unwrap_or_else(|| "none".to_owned()),
-                ]
-            })
+            .filter(|found| found.suppressed.is_none())
             .collect();
+        if several {
+            let name = platform.platform.as_ref().map(Platform::to_string);
+            let _ = writeln!(
+                text,
+                "\nplatform {}",
+                printable(name.as_deref().unwrap_or("unknown"))
+            );
+        }
+        if !open.is_empty() {
+            text.push('\n');
+            text.push_str(&list(&open));
+        }
+    }
+    let hidden: Vec<[String; 4]> = findings
+        .platforms
+        .iter()
+        .flat_map(|platform| &platform.findings)
+        .filter_map(|found| {
+            let suppressed = found.suppressed.as_ref()?;
+            let until = suppressed
+                .expires
+                .map_or_else(|| "-".to_owned(), |day| day.to_string());
+            let id = found.finding.id.clone();
+            Some([id, found.name.clone(), until, suppressed.reason.clone()])
+        })
+        .collect();
+    if !hidden.is_empty() {
         let columns = [
-            Column::new("SEVERITY"),
-            Column::up_to("ID", 20),
-            Column::up_to("PACKAGE", 24),
-            Column::up_to("VERSION", 16),
-            Column::new("FIXED"),
+            Column::up_to("SUPPRESSED", 20),
+            Column::up_to("PACKAGE", 20),
+            Column::new("UNTIL"),
+            Column::new("REASON"),
         ];
         text.push('\n');
-        text.push_str(&rows(&columns, &lines));
+        text.push_str(&rows(&columns, &hidden));
     }
     text
 }
 
-/// Takes a package URL apart for people.
-fn name_and_version(purl: &str) -> (String, String) {
-    match purl.parse::<packageurl::PackageUrl<'_>>() {
-        Ok(parsed) => {
-            let is_distributions = matches!(parsed.ty(), "deb" | "apk" | "rpm");
-            let name = match parsed.namespace().filter(|_| !is_distributions) {
-                Some(namespace) => format!("{namespace}/{}", parsed.name()),
-                None => parsed.name().to_owned(),
-            };
-            (name, parsed.version().unwrap_or("unknown").to_owned())
-        }
-        Err(_) => (printable(purl).into_owned(), "unknown".to_owned()),
+fn summary(findings: &ImageFindings) -> String {
+    let counts: Vec<String> = findings
+        .counts
+        .iter()
+        .rev()
+        .map(|(level, count)| format!("{count} {}", level.as_str()))
+        .collect();
+    let open: usize = findings.counts.values().sum();
+    let mut text = match open {
+        0 => "findings 0\n".to_owned(),
+        _ => format!(
+            "findings {open}: {}\nfixable  {}\n",
+            counts.join(", "),
+            findings.fixable
+        ),
+    };
+    let mut by_side: BTreeMap<Side, usize> = BTreeMap::new();
+    for side in findings.open().filter_map(PlacedFinding::side) {
+        *by_side.entry(side).or_default() += 1;
     }
+    let of = |side| by_side.get(&side).copied().unwrap_or_default();
+    // Writing to a text cannot fail.
+    if !by_side.is_empty() {
+        let _ = writeln!(
+            text,
+            "layers   {} in the base image, {} in yours",
+            of(Side::Base),
+            of(Side::Yours)
+        );
+    }
+    if findings.suppressed > 0 {
+        let _ = writeln!(text, "hidden   {}, as rules or VEX say", findings.suppressed);
+    }
+    for rule in &findings.expired_rules {
+        let rule_of = format!("{} of {}", rule.id, rule.source);
+        let _ = writeln!(
+            text,
+            "expired  the rule for {}, on {}",
+            printable(&rule_of),
+            rule.expired
+        );
+    }
+    let unmatched: usize = findings
+        .platforms
+        .iter()
+        .map(|platform| platform.unmatched.len())
+        .sum();
+    if unmatched > 0 {
+        let _ = writeln!(
+            text,
+            "unknown  {unmatched} packages that no advisories speak of, or without a usable version"
+        );
+    }
+    let _ = writeln!(text, "database {}", findings.database.version);
+    text
+}
+
+fn list(findings: &[&PlacedFinding]) -> String {
+    let lines: Vec<[String; 6]> = findings
+        .iter()
+        .map(|found| {
+            let finding = &found.finding;
+            [
+                finding.severity.level.as_str().to_owned(),
+                finding.id.clone(),
+                found.name.clone(),
+                found.version.clone().unwrap_or_else(|| "unknown".to_owned()),
+                finding.fixed.clone().unwrap_or_else(|| "none".to_owned()),
+                layer(found),
+            ]
+        })
+        .collect();
+    let columns = [
+        Column::new("SEVERITY"),
+        Column::up_to("ID", 20),
+        Column::up_to("PACKAGE", 20),
+        Column::up_to("VERSION", 14),
+        Column::up_to("FIXED", 12),
+        Column::new("LAYER"),
+    ];
+    rows(&columns, &lines)
+}
+
+/// Says which layer shows the package first, and whose it is.
+fn layer(found: &PlacedFinding) -> String {
+    let Some(first) = found.places.iter().min_by_key(|place| place.layer.index) else {
+        return String::new();
+    };
+    let side = match first.side {
+        Some(Side::Base) => " base",
+        Some(Side::Yours) => " yours",
+        None => "",
+    };
+    format!("{}{side}", first.layer.index)
 }
 
 /// Reads the severity of `--fail-on`.

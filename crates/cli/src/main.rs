@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod advisories;
+mod diff;
 mod failure;
 mod findings;
 mod integration;
@@ -43,6 +44,7 @@ RUST_LOG=debug shows more on standard error.";
 enum Command {
     Scan(scan::ScanArgs),
     Match(matching::MatchArgs),
+    Diff(diff::DiffArgs),
     Advisories(advisories::AdvisoriesArgs),
     Local(local::LocalArgs),
     Template(template::TemplateArgs),
@@ -80,6 +82,7 @@ impl Command {
         match self {
             Self::Scan(args) => args.run().await,
             Self::Match(args) => args.run(),
+            Self::Diff(args) => args.run(),
             Self::Advisories(args) => args.run().await,
             Self::Local(args) => args.run().await,
             Self::Template(args) => args.run(),
@@ -128,6 +131,9 @@ mod tests {
             "scan r.example/a --username AWS --password-stdin --platform linux/arm64/v8 --internal r.example",
             "scan alpine --advisories db --fail-on high",
             "match sbom.json --advisories db --fail-on critical --format json --output findings.json",
+            "scan alpine --advisories db --ignore rules.yaml --ignore more.yaml --vex vex.json --format sarif",
+            "match sbom.json --advisories db --ignore rules.yaml --vex vex.json --format html -o report.html",
+            "diff yesterday.json today.json --fail-on high --format json",
             "advisories build --from osv --output db",
             "advisories info db --json",
             "local --once --image oci:some/layout --port 4566",
@@ -160,6 +166,10 @@ mod tests {
             "scan a b",
             "scan a --format xml",
             "scan a --fail-on high",
+            "scan a --ignore rules.yaml",
+            "scan a --vex vex.json",
+            "match sbom.json --advisories db --format spdx-json",
+            "diff a",
             "match sbom.json",
             "match sbom.json --advisories db --fail-on bad",
             "advisories build --from osv",

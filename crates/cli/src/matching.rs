@@ -1,11 +1,12 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use portwarden_advisories::{Level, read_sbom};
+use portwarden_advisories::read_sbom;
+use portwarden_report::{cyclonedx, html, sarif};
 
 use crate::{
     failure::{Ending, Failure},
-    findings::{self, Matching, parse_level},
+    findings::{self, JudgingArgs, Matching},
     output::Output,
 };
 
@@ -24,9 +25,8 @@ pub(crate) struct MatchArgs {
     /// The database, as portwarden advisories build wrote it
     #[arg(long, value_name = "FILE")]
     advisories: PathBuf,
-    /// Ends with status 4 if there is a finding of this severity, or worse
-    #[arg(long, value_name = "SEVERITY", value_parser = parse_level)]
-    fail_on: Option<Level>,
+    #[command(flatten)]
+    judging: JudgingArgs,
 }
 
 /// How findings are written.
@@ -36,18 +36,24 @@ enum Format {
     Table,
     /// For programs
     Json,
+    /// What is wrong, and what does not count, CycloneDX 1.6
+    CyclonedxJson,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// A page for people, in one file
+    Html,
 }
 
 impl MatchArgs {
     /// Reads the SBOM and writes its findings.
     pub(crate) fn run(self) -> Result<Ending, Failure> {
         let output = Output::new(self.output)?;
-        let matching = Matching::open(&self.advisories, self.fail_on)?;
-        let path = self.sbom.display();
+        let matching = Matching::open(&self.advisories, &self.judging)?;
+        let name = self.sbom.display().to_string();
         let content = fs::read(&self.sbom).map_err(|error| {
             Failure::new(
                 "sbom_unreadable",
-                format!("{path} cannot be read"),
+                format!("{name} cannot be read"),
                 "name a file that is there and can be read",
             )
             .because(&error)
@@ -56,7 +62,7 @@ impl MatchArgs {
             let fix = "name an SBOM in JSON: CycloneDX, or SPDX 2.2 or 2.3";
             Failure::new("sbom_unusable", error.to_string(), fix).because_of_source(&error)
         })?;
-        let found = matching.find(&sbom.packages)?;
+        let found = matching.of_sbom(&sbom, &content)?;
         match self.format {
             Format::Table => {
                 let mut text = findings::table(&found);
@@ -70,6 +76,9 @@ impl MatchArgs {
                 output.write(text.as_bytes())?;
             }
             Format::Json => output.write_json(&found)?,
+            Format::CyclonedxJson => output.write_line(cyclonedx::write_of_sbom(&name, &found))?,
+            Format::Sarif => output.write_line(sarif::write(&name, None, &found))?,
+            Format::Html => output.write(html::write(&name, None, Some(&found)).as_bytes())?,
         }
         Ok(if matching.fails(&found) {
             Ending::Found

@@ -59,6 +59,12 @@ impl Output {
         }
     }
 
+    /// Writes a document that ends without a line's end, and ends the line.
+    pub(crate) fn write_line(&self, mut document: Vec<u8>) -> Result<(), Failure> {
+        document.push(b'\n');
+        self.write(&document)
+    }
+
     /// Writes a value as indented JSON.
     pub(crate) fn write_json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let mut json =

@@ -2,19 +2,18 @@ mod source;
 mod table;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io::{self, Write as _},
     num::NonZeroUsize,
     path::PathBuf,
 };
 
 use clap::{Args, ValueEnum};
-use portwarden_advisories::{Findings, Level, Package};
 use portwarden_aws::SystemClock;
 use portwarden_catalog::Limits;
 use portwarden_core::problem::Problem;
 use portwarden_oci::{Platform, Version};
-use portwarden_report::{PlatformReport, Report};
+use portwarden_report::{ImageFindings, PlatformReport, Report, cyclonedx, html, sarif};
 use portwarden_scanner::{BlockingThreads, Deadline, MemoryLayers, Scan, ScanError, Scanned};
 
 pub(crate) use self::source::read_password;
@@ -23,7 +22,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Ending, Failure},
-    findings::{self, Matching, parse_level},
+    findings::{self, JudgingArgs, Matching},
     output::Output,
     progress,
     text::printable,
@@ -49,9 +48,8 @@ pub(crate) struct ScanArgs {
     /// Finds what is wrong with the packages, by a database of portwarden advisories build
     #[arg(long, value_name = "FILE")]
     advisories: Option<PathBuf>,
-    /// Ends with status 4 if there is a finding of this severity, or worse
-    #[arg(long, value_name = "SEVERITY", value_parser = parse_level, requires = "advisories")]
-    fail_on: Option<Level>,
+    #[command(flatten)]
+    judging: JudgingArgs,
     #[command(flatten)]
     access: AccessArgs,
 }
@@ -63,10 +61,14 @@ enum Format {
     Table,
     /// The report, with every platform, layer and package
     Json,
-    /// The SBOM of one platform, CycloneDX 1.6
+    /// The SBOM of one platform, CycloneDX 1.6; with --advisories also what is wrong, and what does not count
     CyclonedxJson,
     /// The SBOM of one platform, SPDX 2.3
     SpdxJson,
+    /// What is wrong, SARIF 2.1.0, for code scanning
+    Sarif,
+    /// A page for people, in one file
+    Html,
 }
 
 /// How many layers are read at the same time; each takes a processor while it is inflated.
@@ -77,17 +79,24 @@ impl ScanArgs {
     pub(crate) async fn run(self) -> Result<Ending, Failure> {
         let name: ImageName = self.image.parse()?;
         let output = Output::new(self.output)?;
-        let matching = match &self.advisories {
-            Some(_) if matches!(self.format, Format::CyclonedxJson | Format::SpdxJson) => {
-                return Err(Failure::new(
-                    "findings_unwritable",
-                    "an SBOM has no findings",
-                    "use --format table or json with --advisories, or write the SBOM and use portwarden match on it",
-                ));
-            }
-            Some(file) => Some(Matching::open(file, self.fail_on)?),
-            None => None,
-        };
+        if self.format == Format::Sarif && self.advisories.is_none() {
+            return Err(Failure::new(
+                "findings_missing",
+                "SARIF holds findings, and there is nothing to find them with",
+                "add --advisories FILE, a database of portwarden advisories build",
+            ));
+        }
+        if self.format == Format::SpdxJson && self.advisories.is_some() {
+            return Err(Failure::new(
+                "findings_unwritable",
+                "an SPDX document has no place for findings",
+                "use another --format with --advisories, or write the SBOM and use portwarden match on it",
+            ));
+        }
+        let matching = self
+            .advisories
+            .map(|file| Matching::open(&file, &self.judging))
+            .transpose()?;
         let mut source = name.open(self.access).await?;
         if let Some(platform) = &self.platform {
             source.choose(platform).await?;
@@ -98,31 +107,12 @@ impl ScanArgs {
         }
         let findings = matching
             .as_ref()
-            .map(|matching| find(matching, &report))
+            .map(|matching| matching.of_report(&report))
             .transpose()?;
-        match self.format {
-            Format::Table => {
-                let mut text = table::write(&report);
-                for (platform, findings) in report.platforms.iter().zip(findings.iter().flatten()) {
-                    text.push_str(&table::heading(&report, platform));
-                    text.push_str(&findings::table(findings));
-                }
-                output.write(text.as_bytes())?;
-            }
-            Format::Json => output.write_json(&Findable {
-                report: &report,
-                findings: report
-                    .platforms
-                    .iter()
-                    .map(|platform| platform.digest.to_string())
-                    .zip(findings.iter().flatten())
-                    .collect(),
-            })?,
-            Format::CyclonedxJson => write_sbom(&output, report.cyclonedx(sbom_platform(&report)?))?,
-            Format::SpdxJson => write_sbom(&output, report.spdx(sbom_platform(&report)?))?,
-        }
-        let is_failure =
-            matching.is_some_and(|matching| findings.iter().flatten().any(|f| matching.fails(f)));
+        write(self.format, &output, &report, findings.as_ref())?;
+        let is_failure = matching
+            .zip(findings)
+            .is_some_and(|(matching, findings)| matching.fails(&findings));
         Ok(if is_failure {
             Ending::Found
         } else if report.partial {
@@ -134,29 +124,43 @@ impl ScanArgs {
     }
 }
 
-/// A report with the findings of each platform, by its digest.
-#[derive(Serialize)]
-struct Findable<'a> {
-    #[serde(flatten)]
-    report: &'a Report,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    findings: BTreeMap<String, &'a Findings>,
+fn write(
+    format: Format,
+    output: &Output,
+    report: &Report,
+    findings: Option<&ImageFindings>,
+) -> Result<(), Failure> {
+    let name = report.name();
+    match (format, findings) {
+        (Format::Table, _) => {
+            let mut text = table::write(report);
+            if let Some(findings) = findings {
+                text.push('\n');
+                text.push_str(&findings::table(findings));
+            }
+            output.write(text.as_bytes())
+        }
+        (Format::Json, _) => output.write_json(&ReportWithFindings { report, findings }),
+        (Format::CyclonedxJson, Some(findings)) => {
+            output.write_line(cyclonedx::write(report, sbom_platform(report)?, findings))
+        }
+        (Format::CyclonedxJson, None) => output.write_line(report.cyclonedx(sbom_platform(report)?)),
+        (Format::SpdxJson, _) => output.write_line(report.spdx(sbom_platform(report)?)),
+        (Format::Sarif, findings) => match findings {
+            Some(findings) => output.write_line(sarif::write(&name, Some(report), findings)),
+            None => unreachable!("SARIF without advisories is refused before the scan"),
+        },
+        (Format::Html, _) => output.write(html::write(&name, Some(report), findings).as_bytes()),
+    }
 }
 
-fn find(matching: &Matching, report: &Report) -> Result<Vec<Findings>, Failure> {
-    let packages = |platform: &PlatformReport| {
-        let packages = platform.packages.iter().map(|package| Package {
-            source: package.source.clone().map(|source| (source.name, source.version)),
-            is_owned: package.owned_by.is_some(),
-            ..Package::new(package.purl.clone())
-        });
-        packages.collect::<Vec<_>>()
-    };
-    report
-        .platforms
-        .iter()
-        .map(|platform| matching.find(&packages(platform)))
-        .collect()
+/// A report, and what is wrong with its packages.
+#[derive(Serialize)]
+struct ReportWithFindings<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<&'a ImageFindings>,
 }
 
 async fn scan(source: &Source) -> Result<Report, Failure> {
@@ -227,11 +231,6 @@ fn sbom_platform(report: &Report) -> Result<&PlatformReport, Failure> {
         ));
     }
     Ok(platform)
-}
-
-fn write_sbom(output: &Output, mut sbom: Vec<u8>) -> Result<(), Failure> {
-    sbom.push(b'\n');
-    output.write(&sbom)
 }
 
 /// Says something beside the data.

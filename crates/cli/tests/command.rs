@@ -482,7 +482,8 @@ fn an_image_and_its_sbom_have_the_same_findings() {
     let table = run(&["scan", &image, "--advisories", &database]);
     assert_eq!(table.status.code(), Some(0), "{}", stderr(&table));
     assert!(
-        stdout(&table).contains("\nfindings 1: 1 critical\n"),
+        stdout(&table)
+            .contains("\nfindings 1: 1 critical\nfixable  1\nlayers   1 in the base image, 0 in yours\n"),
         "{}",
         stdout(&table)
     );
@@ -499,9 +500,10 @@ fn an_image_and_its_sbom_have_the_same_findings() {
     assert_eq!(json.status.code(), Some(4), "{}", stderr(&json));
     assert_is_sample(&json.stdout, &sample);
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
-    let scanned = &json["findings"][sample.image.digest().to_string()]["findings"];
-    assert_eq!(scanned[0]["ids"], serde_json::json!(["CVE-2026-0001", "EX-1"]));
-    assert_eq!(scanned[0]["fixed"], "99999:0");
+    let scanned = &json["findings"]["platforms"][0]["findings"][0];
+    assert_eq!(scanned["ids"], serde_json::json!(["CVE-2026-0001", "EX-1"]));
+    assert_eq!(scanned["fixed"], "99999:0");
+    assert_eq!(scanned["places"][0]["file"], "var/lib/dpkg/status");
 
     let sbom = directory.path().join("sbom.json");
     let sbom = sbom.to_str().unwrap();
@@ -519,7 +521,10 @@ fn an_image_and_its_sbom_have_the_same_findings() {
     ]);
     assert_eq!(matched.status.code(), Some(4), "{}", stderr(&matched));
     let matched: Value = serde_json::from_slice(&matched.stdout).unwrap();
-    assert_eq!(&matched["findings"], scanned);
+    let matched = &matched["platforms"][0]["findings"][0];
+    for field in ["ids", "purl", "fixed", "severity", "name", "version"] {
+        assert_eq!(matched[field], scanned[field], "{field}");
+    }
 
     let info = run(&["advisories", "info", &database, "--json"]);
     let info: Value = serde_json::from_slice(&info.stdout).unwrap();
@@ -559,9 +564,19 @@ fn what_cannot_be_matched_with_is_told_with_a_fix() {
     );
     assert_fails(&run(&["match", &text, "--advisories", &good]), "sbom_unusable");
     assert_fails(
-        &run(&["scan", "a", "--advisories", &good, "--format", "cyclonedx-json"]),
+        &run(&["scan", "a", "--advisories", &good, "--format", "spdx-json"]),
         "findings_unwritable",
     );
+    assert_fails(&run(&["scan", "a", "--format", "sarif"]), "findings_missing");
+    for (option, file, code) in [
+        ("--ignore", "missing", "ignore_rules_unreadable"),
+        ("--ignore", &text, "ignore_rules_unusable"),
+        ("--vex", "missing", "vex_unreadable"),
+        ("--vex", &text, "vex_unusable"),
+    ] {
+        let matched = run(&["match", &sbom, "--advisories", &good, option, file]);
+        assert_fails(&matched, code);
+    }
     // A broken source leaves the old database.
     let broken = directory.path().join("broken");
     fs::create_dir_all(broken.join("npm")).unwrap();
@@ -576,4 +591,126 @@ fn what_cannot_be_matched_with_is_told_with_a_fix() {
     ]);
     assert_fails(&built, "advisories_unreadable");
     assert_eq!(fs::read(&good).unwrap(), whole);
+}
+
+/// Scans the sample, with one critical flaw in it, and returns the command's output.
+fn scan_with(directory: &Path, options: &[&str]) -> Output {
+    let sample = sample::image();
+    let is_deb = |package: &&sample::Package| package.kind == sample::PackageKind::Deb;
+    let package = sample.expected.iter().find(is_deb).unwrap();
+    let image = layout(directory, &sample.image);
+    let database = database(directory, "Debian:12", &package.name);
+    let fixed = [
+        "scan",
+        image.as_str(),
+        "--advisories",
+        &database,
+        "--fail-on",
+        "high",
+    ];
+    run(&[&fixed, options].concat())
+}
+
+#[test]
+fn what_is_suppressed_is_shown_and_fails_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: String| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let rule =
+        |day: &str| format!("rules:\n- id: CVE-2026-0001\n  reason: we live with it\n  expires: {day}\n");
+    let current = file("current.yaml", rule("9999-12-31"));
+    let expired = file("expired.yaml", rule("2001-01-01"));
+    let digest = sample::image().image.digest();
+    let vex = serde_json::json!({
+        "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.org/vex", "author": "shop",
+        "timestamp": "2026-01-02T00:00:00Z", "version": 1,
+        "statements": [{
+            "vulnerability": {"name": "CVE-2026-0001"},
+            "products": [{"hashes": {"sha-256": digest.hex()}}],
+            "status": "not_affected", "justification": "vulnerable_code_not_present",
+        }],
+    });
+    let vex = file("vex.json", vex.to_string());
+    for (options, status, shown) in [
+        (vec![], 4, "findings 1: 1 critical"),
+        (vec!["--ignore", &current], 0, "9999-12-31  we live with it"),
+        (
+            vec!["--ignore", &expired],
+            4,
+            "expired  the rule for CVE-2026-0001 of ",
+        ),
+        (vec!["--vex", &vex], 0, "-      vulnerable code not present"),
+        (vec!["--ignore", &expired, "--vex", &vex], 0, "hidden   1"),
+    ] {
+        let scanned = scan_with(directory.path(), &options);
+        assert_eq!(
+            scanned.status.code(),
+            Some(status),
+            "{options:?}: {}",
+            stderr(&scanned)
+        );
+        assert!(
+            stdout(&scanned).contains(shown),
+            "{options:?}: {}",
+            stdout(&scanned)
+        );
+    }
+}
+
+#[test]
+fn findings_are_written_in_every_format() {
+    let directory = tempfile::tempdir().unwrap();
+    for (format, shown) in [
+        ("table", "SEVERITY"),
+        ("json", "\"findings\": {"),
+        ("cyclonedx-json", "\"vulnerabilities\":["),
+        ("sarif", "\"ruleId\":\"CVE-2026-0001\""),
+        ("html", "CVE-2026-0001"),
+    ] {
+        let scanned = scan_with(directory.path(), &["--format", format]);
+        assert_eq!(scanned.status.code(), Some(4), "{format}: {}", stderr(&scanned));
+        assert!(stdout(&scanned).contains(shown), "{format}: {}", stdout(&scanned));
+    }
+}
+
+#[test]
+fn two_scans_are_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (before, after) = (file("before.json"), file("after.json"));
+    let found = scan_with(directory.path(), &["--format", "json", "--output", &after]);
+    assert_eq!(found.status.code(), Some(4), "{}", stderr(&found));
+    let image = layout(directory.path(), &sample::image().image);
+    let other = database(directory.path(), "npm", "a-package-that-is-not-there");
+    let clean = run(&[
+        "scan",
+        &image,
+        "--advisories",
+        &other,
+        "--format",
+        "json",
+        "--output",
+        &before,
+    ]);
+    assert_eq!(clean.status.code(), Some(0), "{}", stderr(&clean));
+
+    let new = run(&["diff", &before, &after, "--fail-on", "high"]);
+    assert_eq!(new.status.code(), Some(4), "{}", stderr(&new));
+    assert!(
+        stdout(&new).starts_with("new      1\nfixed    0\n"),
+        "{}",
+        stdout(&new)
+    );
+    let fixed = run(&["diff", &after, &before, "--fail-on", "high", "--format", "json"]);
+    assert_eq!(fixed.status.code(), Some(0), "{}", stderr(&fixed));
+    let fixed: Value = serde_json::from_slice(&fixed.stdout).unwrap();
+    assert_eq!(fixed["fixed"][0]["id"], "CVE-2026-0001");
+
+    let packages = run(&["scan", &image, "--format", "json", "--output", &before]);
+    assert_eq!(packages.status.code(), Some(0), "{}", stderr(&packages));
+    assert_fails(&run(&["diff", &before, &after]), "scan_unusable");
+    assert_fails(&run(&["diff", "missing", &after]), "scan_unreadable");
 }

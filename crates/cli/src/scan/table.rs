@@ -34,16 +34,6 @@ pub(super) fn write(report: &Report) -> String {
     text
 }
 
-/// Says what the findings below it belong to, where there are several platforms.
-pub(super) fn heading(report: &Report, platform: &PlatformReport) -> String {
-    if report.platforms.len() > 1 {
-        let name = platform.platform.as_ref().map(Platform::to_string);
-        format!("\n{}", line("platform", &name_or_unknown(name)))
-    } else {
-        "\n".to_owned()
-    }
-}
-
 fn section(platform: &PlatformReport) -> String {
     let size = platform.layers.iter().map(|layer| layer.size).sum();
     let mut text = line("digest", &platform.digest.to_string());
