@@ -23,6 +23,7 @@ mod core;
 mod functions;
 mod oci;
 mod registry;
+mod report;
 
 /// Lists all targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
@@ -34,6 +35,7 @@ pub fn targets() -> impl Iterator<Item = &'static Target> {
         functions::TARGETS,
         oci::TARGETS,
         registry::TARGETS,
+        report::TARGETS,
     ];
     files.into_iter().flatten()
 }
