@@ -267,7 +267,7 @@ def _answers(cloud, endpoint):
     lambdas = cloud.root(OPERATOR_ACCOUNT, "lambda")
     environments = {
         name: json.load(lambdas.invoke(FunctionName=resources[f"{name}Function"], Payload=b"{}")["Payload"])
-        for name in ("Advisor", "Console", "Publisher", "Receiver", "Scanner", "Verifier")
+        for name in ("Advisor", "Console", "Publisher", "Receiver", "Rematcher", "Scanner", "Verifier")
     }
     functions = {
         name: tuple(env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
@@ -298,7 +298,8 @@ def _environments(environments, outputs):
             "OIDC_CLIENT_ID",
             "OIDC_AUDIENCE",
         },
-        "Advisor": {"TABLE_NAME", "REPORT_BUCKET", "ADVISORY_SOURCE", "ADVISORY_FOLDERS"},
+        "Advisor": {"TABLE_NAME", "REPORT_BUCKET", "ADVISORY_SOURCE", "ADVISORY_FOLDERS", "REMATCH_QUEUE_URL"},
+        "Rematcher": {"TABLE_NAME", "REPORT_BUCKET", "REMATCH_QUEUE_URL"},
         "Publisher": set(),
         "Receiver": {"TABLE_NAME", "SCAN_QUEUE_URL", "VERIFY_QUEUE_URL", "OPERATOR_ROLE_ARN", "OPERATOR_EXTERNAL_ID"},
         "Scanner": {
@@ -316,6 +317,7 @@ def _environments(environments, outputs):
         "REPORT_BUCKET": "ReportBucketName",
         "SCAN_QUEUE_URL": "ScanQueueUrl",
         "VERIFY_QUEUE_URL": "VerifyQueueUrl",
+        "REMATCH_QUEUE_URL": "RematchQueueUrl",
         "EVENT_BUS_NAME": "EventBusName",
         "CONNECTOR_ROLE_ARN": "ConnectorRoleArn",
         "CANARY_ROLE_ARN": "CanaryRoleArn",
@@ -466,6 +468,7 @@ def _permissions(cloud, functions, outputs):
         "delete template": lambda c: c("s3").delete_object(Bucket=templates, Key="public-templates/1/y"),
         "put beside templates": lambda c: c("s3").put_object(Bucket=templates, Key="x", Body=b"x"),
         "put elsewhere": lambda c: c("s3").put_object(Bucket=bucket, Key="x", Body=b"x"),
+        "put findings": lambda c: c("s3").put_object(Bucket=bucket, Key="tenants/t/images/x/1/findings.json", Body=b"x"),
         "put advisories": lambda c: c("s3").put_object(Bucket=bucket, Key="advisories/x", Body=b"x"),
         "delete advisories": lambda c: c("s3").delete_object(Bucket=bucket, Key="advisories/y"),
         "delete report": lambda c: c("s3").delete_object(Bucket=bucket, Key="tenants/t/x"),
@@ -477,10 +480,11 @@ def _permissions(cloud, functions, outputs):
         # The emulator knows no leading keys; the simulator judges that condition.
         "Advisor": {"update item", "get item", "put advisories", "delete advisories"},
         "Console": store | {"delete item"},
+        "Rematcher": store | {"delete item", "put findings"},
         "Publisher": {"put template", "list templates", "delete template"},
         "Receiver": store,
         "Verifier": store | {"delete item", "tell"},
-        "Scanner": store | {"delete item", "put report", "tell"},
+        "Scanner": store | {"delete item", "put report", "put findings", "tell"},
     }
     for function, credentials in functions.items():
         for name, call in calls.items():
@@ -496,6 +500,10 @@ def _permissions(cloud, functions, outputs):
         ("Scanner", "VerifyQueueUrl", False),
         ("Verifier", "ScanQueueUrl", True),
         ("Advisor", "ScanQueueUrl", True),
+        ("Advisor", "RematchQueueUrl", False),
+        ("Rematcher", "RematchQueueUrl", False),
+        ("Rematcher", "ScanQueueUrl", True),
+        ("Scanner", "RematchQueueUrl", True),
     ):
         sqs = cloud.as_session(functions[function], "sqs")
         answer = denied(sqs.send_message, QueueUrl=outputs[queue], MessageBody="{}")

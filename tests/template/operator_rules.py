@@ -13,6 +13,10 @@ BROAD = {
     ("OperatorRole", "Registry"): "these actions know no narrower resource; narrowed by region",
     ("ConsoleRole", "Report"): "the objects below tenants/",
     ("ScannerRole", "Report"): "the objects below tenants/",
+    ("RematcherRole", "ReadAdvisories"): "the editions of the database, and what changed in them",
+    ("RematcherRole", "ReadDocuments"): "every tenant's reports and findings",
+    ("RematcherRole", "WriteFindings"): "every tenant's findings, and nothing else of them",
+    ("ScannerRole", "ReadAdvisories"): "the editions of the advisory database",
     ("AdvisorRole", "Publish"): "the objects below advisories/",
     ("AdvisorRole", "ReadSource"): "the objects of the one bucket that the operator names",
     ("PublisherRole", "Publish"): "the objects below public-templates/",
@@ -32,6 +36,7 @@ SWITCHED_OFF = {
 FUNCTIONS = {
     "ConsoleFunction": "portwarden-console",
     "AdvisorFunction": "portwarden-advisor",
+    "RematcherFunction": "portwarden-rematcher",
     "PublisherFunction": "portwarden-publisher",
     "ReceiverFunction": "portwarden-receiver",
     "ScannerFunction": "portwarden-scanner",

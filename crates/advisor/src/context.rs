@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use portwarden_aws::{Aws, Bucket, DynamoStore, Metrics, S3Feed, SystemClock};
+use portwarden_aws::{Aws, Bucket, DynamoStore, Metrics, RematchQueue, S3Feed, SystemClock};
 use portwarden_core::{
     advisory::{Editions, FeedSource, ReadFeed},
     clock::Clock,
     object::{ReadObject, RemoveObject, WriteObject},
+    rematch::QueueRematch,
     store::Store,
 };
 use portwarden_registry::{Network, NetworkError};
@@ -37,6 +38,8 @@ pub struct Outside {
     pub documents: Arc<dyn WriteObject>,
     /// Removes what nobody needs any more.
     pub remover: Arc<dyn RemoveObject>,
+    /// Has stored images matched with a new edition.
+    pub rematches: Arc<dyn QueueRematch>,
     /// Counts and measures.
     pub metrics: Metrics,
     /// Time.
@@ -72,6 +75,7 @@ impl Outside {
             objects: bucket.clone(),
             documents: bucket.clone(),
             remover: bucket,
+            rematches: Arc::new(RematchQueue::new(&aws, settings.rematch_queue)),
             metrics: Metrics::new(Arc::clone(&clock)),
             clock,
         })

@@ -1,7 +1,7 @@
 //! What goes wrong: a folder that cannot be read costs that folder's news only; a failure ends the run.
 
 use portwarden_advisories::{CollectionError, DatabaseError, ListError};
-use portwarden_core::{advisory::FeedError, object::ObjectError, store::StoreError};
+use portwarden_core::{advisory::FeedError, object::ObjectError, store::StoreError, work::QueueError};
 
 /// Why a folder cannot be read; what was read of it before stays in use.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,9 @@ pub enum Failure {
     /// The bucket failed.
     #[error(transparent)]
     Objects(#[from] ObjectError),
+    /// The rematcher's queue failed; the edition is in use, and the next run tells of it.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The folders cannot be stored.
     #[error(transparent)]
     Collection(#[from] CollectionError),
@@ -78,6 +81,7 @@ impl Failure {
         match self {
             Self::Store(_) => "store_unavailable",
             Self::Objects(_) => "bucket_unavailable",
+            Self::Queue(_) => "queue_unavailable",
             Self::Collection(_) => "advisories_not_storable",
             Self::Build(_) => "advisories_unusable",
             Self::TooLarge { .. } => "advisories_too_large",

@@ -12,6 +12,7 @@ pub struct AdvisorSettings {
     pub(crate) aws: AwsSettings,
     pub(crate) table: String,
     pub(crate) bucket: String,
+    pub(crate) rematch_queue: String,
     pub(crate) source: FeedSource,
     pub(crate) folders: Folders,
 }
@@ -46,6 +47,7 @@ impl AdvisorSettings {
         let aws = AwsSettings::read(&mut settings);
         let table = settings.required("TABLE_NAME");
         let bucket = settings.required("REPORT_BUCKET");
+        let rematch_queue = settings.required("REMATCH_QUEUE_URL");
         let source = settings.required("ADVISORY_SOURCE");
         let folders = settings.required("ADVISORY_FOLDERS");
         settings.finish(|| {
@@ -53,6 +55,7 @@ impl AdvisorSettings {
                 aws: aws?,
                 table: table?,
                 bucket: bucket?,
+                rematch_queue: rematch_queue?,
                 source: source?,
                 folders: folders?,
             })
@@ -69,8 +72,8 @@ mod tests {
         let error = AdvisorSettings::read(Settings::from_vars([])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "AWS_REGION is missing; TABLE_NAME is missing; REPORT_BUCKET is missing; ADVISORY_SOURCE is missing; \
-             ADVISORY_FOLDERS is missing"
+            "AWS_REGION is missing; TABLE_NAME is missing; REPORT_BUCKET is missing; REMATCH_QUEUE_URL is missing; \
+             ADVISORY_SOURCE is missing; ADVISORY_FOLDERS is missing"
         );
     }
 

@@ -14,6 +14,7 @@ use portwarden_core::{
         StoredCollection,
     },
     object::ObjectError,
+    rematch::RematchRequest,
 };
 use portwarden_oci::Digest;
 
@@ -77,6 +78,7 @@ struct Read {
 pub(crate) async fn sync(context: &Context, stop: Timestamp) -> Result<Synced, Failure> {
     let outside = &context.outside;
     let mut shelf = context.editions.shelf().await?;
+    tell(context, &mut shelf).await?;
     remove_retired(context, &mut shelf).await?;
     let mut names = outside.folders.0.clone();
     // Who waits longest comes first, so that a run that is too short is made up for by the next one.
@@ -332,11 +334,24 @@ async fn finish(
             .retired
             .extend(changes.map(|file| (file, now + DEAD_LETTERS)));
     }
-    if context.editions.publish(&shelf, &edition).await? {
-        Ok(Ending::Published(edition.number))
-    } else {
-        Err(Failure::Overtaken)
+    shelf.untold = Some(edition.clone());
+    if !context.editions.publish(&shelf, &edition).await? {
+        return Err(Failure::Overtaken);
     }
+    let mut shelf = context.editions.shelf().await?;
+    tell(context, &mut shelf).await?;
+    // If this is lost, the edition is told once more, which has no effect.
+    context.editions.note(&shelf).await?;
+    Ok(Ending::Published(edition.number))
+}
+
+/// Has stored images matched with an edition that came into use, if nobody was asked to yet.
+async fn tell(context: &Context, shelf: &mut Shelf) -> Result<(), Failure> {
+    if let Some(edition) = shelf.untold.take() {
+        let request = RematchRequest::Everyone { edition, after: None };
+        context.outside.rematches.queue_rematch(&request).await?;
+    }
+    Ok(())
 }
 
 /// Writes a folder's records under the name of their bytes.

@@ -18,6 +18,7 @@ use portwarden_core::{
     advisory::{Edition, Editions, FeedAnswer, FeedError, FeedFile, Folder, ReadFeed},
     clock::{Clock as _, ManualClock},
     object::{MemoryObjects, ObjectError, ObjectKey, ReadObject as _, WriteObject},
+    rematch::{MemoryRematches, RematchRequest},
     store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
 };
 use zip::{ZipWriter, write::SimpleFileOptions};
@@ -98,6 +99,7 @@ struct World {
     objects: Arc<MemoryObjects>,
     clock: ManualClock,
     lines: Arc<Mutex<Vec<String>>>,
+    rematches: Arc<MemoryRematches>,
 }
 
 impl World {
@@ -108,6 +110,7 @@ impl World {
             objects: Arc::default(),
             clock: ManualClock::at("2026-02-01T00:00:00Z".parse().unwrap()),
             lines: Arc::default(),
+            rematches: Arc::default(),
         }
     }
 
@@ -120,6 +123,7 @@ impl World {
             objects: self.objects.clone(),
             documents: self.objects.clone(),
             remover: self.objects.clone(),
+            rematches: self.rematches.clone(),
             metrics: Metrics::written_by(Arc::new(self.clock.clone()), move |line| {
                 lines.lock().unwrap().push(line.to_owned());
             }),
@@ -250,11 +254,15 @@ async fn the_first_run_reads_archives_and_later_ones_what_changed() {
         ]
     );
     assert_eq!(world.fix_of("pkg:npm/a@0.5.0").await.as_deref(), Some("1.0.0"));
-    assert_eq!(world.edition().await.unwrap().changes, None, "all is new");
+    let first = world.edition().await.unwrap();
+    assert_eq!(first.changes, None, "all is new");
+    let told = |edition: Edition| vec![RematchRequest::Everyone { edition, after: None }];
+    assert_eq!(world.rematches.take(), told(first));
 
     let (edition, asked) = world.run().await;
     assert_eq!(edition, Some(1), "nothing changed");
     assert_eq!(asked, ["Go/modified_id.csv", "npm/modified_id.csv"]);
+    assert_eq!(world.rematches.take(), [], "nobody is asked again");
 
     let mut records = many(1, "a");
     records.insert(7, (9, "b", 3));
@@ -273,6 +281,7 @@ async fn the_first_run_reads_archives_and_later_ones_what_changed() {
         ]
     );
     assert_eq!(world.fix_of("pkg:npm/b@0.5.0").await.as_deref(), Some("3.0.0"));
+    assert_eq!(world.rematches.take(), told(world.edition().await.unwrap()));
     let changed = ["a", "b", "c"].map(|name| PackageName::of("npm", name));
     assert_eq!(world.changes().await, BTreeSet::from(changed));
 }
@@ -547,6 +556,7 @@ async fn of_two_runs_at_once_one_publishes() {
         objects: world.objects.clone(),
         documents: Arc::new(Overtaking(world.objects.clone(), world.table.clone())),
         remover: world.objects.clone(),
+        rematches: world.rematches.clone(),
         metrics: Metrics::written_by(clock.clone(), move |line| {
             lines.lock().unwrap().push(line.to_owned());
         }),

@@ -3,19 +3,23 @@
 use std::str::FromStr as _;
 
 use packageurl::PackageUrl;
+use serde::{Deserialize, Serialize};
 
 use crate::{Distribution, ecosystem::normalise_name};
 
 /// A package to look up, whoever found it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Package {
     /// The package URL.
     pub purl: String,
     /// The distribution, where the package URL does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Distribution>,
     /// The source package's name and version, where the package URL does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<(String, Option<String>)>,
     /// Whether a distribution's package installed it, whose version says what is patched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_owned: bool,
 }
 
@@ -37,6 +41,11 @@ impl Package {
             source: None,
             is_owned: false,
         }
+    }
+
+    /// Returns the version as advisories about the package count it; none if it has none.
+    pub fn version(&self) -> Option<String> {
+        self.lookup()?.version
     }
 
     /// Finds out where to look; nothing if the package URL is none or nobody publishes advisories for such packages.

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use portwarden_core::work::{
-    QueueError, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest, VerifyRequest,
+use portwarden_core::{
+    rematch::{QueueRematch, RematchRequest},
+    work::{QueueError, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest, VerifyRequest},
 };
 use serde::Serialize;
 
@@ -16,6 +17,24 @@ pub struct ScanQueue(Queue);
 /// The queue of connections that wait for a test.
 #[derive(Debug, Clone)]
 pub struct VerifyQueue(Queue);
+
+/// The queue of images that wait to be matched again.
+#[derive(Debug, Clone)]
+pub struct RematchQueue(Queue);
+
+impl RematchQueue {
+    /// Names the queue by its URL.
+    pub fn new(aws: &Aws, url: String) -> Self {
+        Self(Queue::new(aws, url))
+    }
+}
+
+#[async_trait]
+impl QueueRematch for RematchQueue {
+    async fn queue_rematch(&self, request: &RematchRequest) -> Result<(), QueueError> {
+        self.0.send(request, None).await
+    }
+}
 
 impl ScanQueue {
     /// Names the queue by its URL.

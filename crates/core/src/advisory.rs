@@ -128,13 +128,17 @@ pub struct Shelf {
     pub folders: BTreeMap<String, Folder>,
     /// Files that are not needed any more, and when nobody reads them any more.
     pub retired: Vec<(AdvisoryFile, Timestamp)>,
+    /// An edition that images were not asked to be matched with yet.
+    pub untold: Option<Edition>,
     revisions: (Option<Revision>, Option<Revision>),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Sources {
     folders: BTreeMap<String, Folder>,
     retired: Vec<(AdvisoryFile, Timestamp)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    untold: Option<Edition>,
 }
 
 /// The editions of the advisory database.
@@ -161,12 +165,12 @@ impl Editions {
         let sources = self.store.get(&sources_key()).await?;
         let revisions = [&edition, &sources].map(|stored| stored.as_ref().map(|stored| stored.revision));
         let sources: Option<Sources> = sources.map(|stored| stored.parse()).transpose()?;
-        let (folders, retired) =
-            sources.map_or_else(Default::default, |sources| (sources.folders, sources.retired));
+        let sources = sources.unwrap_or_default();
         Ok(Shelf {
             edition: edition.map(|stored| stored.parse()).transpose()?,
-            folders,
-            retired,
+            folders: sources.folders,
+            retired: sources.retired,
+            untold: sources.untold,
             revisions: revisions.into(),
         })
     }
@@ -187,6 +191,7 @@ fn sources(known: &Shelf) -> Write {
     let sources = Sources {
         folders: known.folders.clone(),
         retired: known.retired.clone(),
+        untold: known.untold.clone(),
     };
     Write::put(sources_key(), &sources, unchanged(known.revisions.1))
 }

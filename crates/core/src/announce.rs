@@ -1,5 +1,7 @@
 //! What is told to everyone who listens on the event bus.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portwarden_oci::{Digest, RepositoryName, Tag};
@@ -19,7 +21,7 @@ pub const SOURCE: &str = "portwarden";
 #[serde(untagged)]
 pub enum Announcement {
     /// An image's scan ended.
-    ImageScanned(ImageScanned),
+    ImageScanned(Box<ImageScanned>),
     /// What is known of a connection's role changed.
     ConnectionChanged(ConnectionChanged),
 }
@@ -60,6 +62,9 @@ pub struct ImageScanned {
     pub report: Option<String>,
     /// The name of the SBOM in the bucket, where there is one.
     pub sbom: Option<String>,
+    /// How many findings of each severity count; none if the image is not matched yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings: Option<BTreeMap<String, usize>>,
     /// When it ended.
     pub at: Timestamp,
     /// What led to the scan.

@@ -9,7 +9,7 @@ use crate::{
     id::TenantId,
     random::Randomness,
     scope::{TenantScope, TenantsScope},
-    store::{Condition, Partition, Store, StoreError, Stored, Write, try_write},
+    store::{Condition, Key, Partition, Store, StoreError, Stored, Write, try_write},
 };
 
 /// A customer of the operator.
@@ -104,7 +104,11 @@ impl Tenants {
         }
     }
 
-    fn partition() -> Partition {
+    pub(crate) fn key(tenant: &TenantId) -> Key {
+        Self::partition().key(&[tenant.as_str()])
+    }
+
+    pub(crate) fn partition() -> Partition {
         Partition::directory(&["tenants"])
     }
 }

@@ -27,7 +27,7 @@ use portwarden_core::{
     work::{QueueVerify as _, VerifyReason, VerifyRequest},
 };
 use portwarden_oci::{Digest, RepositoryName, Tag};
-use portwarden_report::Report;
+use portwarden_report::{ImageFindings, Report};
 use portwarden_testkit::issuer::IssuerServer;
 use reqwest::Url;
 use serde_json::{Map, Value};
@@ -117,6 +117,8 @@ pub struct ScannedImage {
     pub report_json: Vec<u8>,
     /// The SBOM as it lies in the bucket, `CycloneDX` JSON.
     pub sbom_json: Vec<u8>,
+    /// What is wrong with the image; none if it waits for an advisory database.
+    pub findings: Option<ImageFindings>,
 }
 
 impl TenantPlan {
@@ -407,9 +409,14 @@ impl LocalCloud {
 
     async fn read_report(&self, scope: &TenantScope, digest: &Digest) -> Result<ScannedImage, LocalError> {
         let report_json = self.read_document(scope, digest, Document::Report).await?;
+        let findings = self.find_document(scope, digest, Document::Findings).await?;
         Ok(ScannedImage {
             report: serde_json::from_slice(&report_json)
                 .map_err(|error| LocalError::call("read a report", error))?,
+            findings: findings
+                .map(|findings| serde_json::from_slice(&findings))
+                .transpose()
+                .map_err(|error| LocalError::call("read findings", error))?,
             sbom_json: self.read_document(scope, digest, Document::CycloneDx).await?,
             report_json,
         })
@@ -421,12 +428,23 @@ impl LocalCloud {
         digest: &Digest,
         document: Document,
     ) -> Result<Vec<u8>, LocalError> {
+        let content = self.find_document(scope, digest, document).await?;
+        content.ok_or_else(|| {
+            let key = scope.image_object(digest, CATALOG_VERSION, document);
+            LocalError::call("read a report", format!("there is no object {key}"))
+        })
+    }
+
+    async fn find_document(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        document: Document,
+    ) -> Result<Option<Vec<u8>>, LocalError> {
         let bucket = Bucket::new(&self.aws()?, self.stack.output("ReportBucketName")?.to_owned());
         let key = scope.image_object(digest, CATALOG_VERSION, document);
         let content = bucket.read_object(&key).await;
-        content
-            .map_err(|error| LocalError::call("read a report", error))?
-            .ok_or_else(|| LocalError::call("read a report", format!("there is no object {key}")))
+        content.map_err(|error| LocalError::call("read a report", error))
     }
 
     /// Connects one account, in the order in which people do: credentials first, then the stack, then the role's ARN.

@@ -54,6 +54,8 @@ struct Outcome<'a> {
     tag: &'a str,
     digest: Digest,
     packages: usize,
+    /// How many findings count; null if there is no advisory database.
+    findings: Option<usize>,
     push_to_report_ms: u64,
     report: &'a Path,
     sbom: &'a Path,
@@ -307,6 +309,10 @@ fn outcome<'a>(
         tag: pushed.tag.as_str(),
         digest: pushed.digest,
         packages: scanned.report.package_count,
+        findings: scanned
+            .findings
+            .as_ref()
+            .map(|findings| findings.counts.values().sum()),
         push_to_report_ms: u64::try_from(elapsed_ms).unwrap_or(u64::MAX),
         report: &files.report,
         sbom: &files.sbom,

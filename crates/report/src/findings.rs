@@ -277,3 +277,10 @@ pub(crate) fn package(package: &CataloguedPackage) -> Package {
         ..Package::new(package.purl.clone())
     }
 }
+
+impl PlatformReport {
+    /// Returns the packages as they are matched.
+    pub fn packages_to_match(&self) -> Vec<Package> {
+        self.packages.iter().map(package).collect()
+    }
+}

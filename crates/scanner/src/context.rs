@@ -20,6 +20,7 @@ use portwarden_core::{
     store::Store,
     work::{QueueScan, QueueVerify},
 };
+use portwarden_matching::Matcher;
 use portwarden_registry::{NetworkError, OpenRegistry};
 
 use crate::{BlockingThreads, CatalogLayers};
@@ -29,6 +30,7 @@ pub struct Context {
     pub(crate) integrations: Integrations,
     pub(crate) images: Images,
     pub(crate) events: EventLog,
+    pub(crate) matcher: Matcher,
     pub(crate) sessions: CachedSessions<Arc<dyn AssumeRole>>,
     pub(crate) outside: Outside,
 }
@@ -38,9 +40,9 @@ pub struct Context {
 pub struct Outside {
     /// The table.
     pub store: Arc<dyn Store>,
-    /// Reads layers' catalogues.
+    /// Reads layers' catalogues, and the advisory database.
     pub objects: Arc<dyn ReadObject>,
-    /// Writes layers' catalogues, reports and SBOMs.
+    /// Writes layers' catalogues, reports, SBOMs and findings.
     pub documents: Arc<dyn WriteObject>,
     /// Opens tenants' roles.
     pub roles: Arc<dyn AssumeRole>,
@@ -73,6 +75,12 @@ impl Context {
             integrations: Integrations::new(outside.store.clone()),
             images: Images::new(outside.store.clone()),
             events: EventLog::new(outside.store.clone()),
+            matcher: Matcher::new(
+                outside.store.clone(),
+                outside.objects.clone(),
+                outside.documents.clone(),
+                outside.clock.clone(),
+            ),
             sessions: CachedSessions::new(outside.roles.clone(), outside.clock.clone()),
             outside,
         }

@@ -8,6 +8,7 @@ use portwarden_core::{
     announce::AnnounceError, ecr::EcrError, image::FinishError, object::ObjectError, session::AssumeError,
     store::StoreError, work::QueueError,
 };
+use portwarden_matching::MatchError;
 use portwarden_registry::RegistryError;
 
 use crate::ScanError;
@@ -42,6 +43,9 @@ pub enum Failure {
     /// The bucket did not answer.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// What was found could not be kept; a database that cannot be used is no such failure.
+    #[error("the image could not be matched")]
+    Match(#[from] MatchError),
     /// A queue did not answer.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -74,6 +78,7 @@ impl Failure {
             Self::Scan(ScanError::Cache(_)) | Self::Object(_) => "bucket_unavailable",
             Self::LeaseLost => "lease_lost",
             Self::Store(_) => "store_unavailable",
+            Self::Match(error) => error.code(),
             Self::Queue(_) => "queue_unavailable",
             Self::Announce(_) => "bus_unavailable",
         }

@@ -148,9 +148,11 @@ impl Work<'_> {
                 .await?;
         }
         let Some((tags, archived)) = self.observe(&place).await? else {
+            self.leave_index().await?;
             return Ok(Outcome::Deleted);
         };
         if archived {
+            self.leave_index().await?;
             return Ok(Outcome::Archived);
         }
         let now = self.context.outside.clock.now();
@@ -173,6 +175,7 @@ impl Work<'_> {
                 if !summary.announced {
                     self.announce(&summary, &place, &tags).await?;
                 }
+                self.match_known().await?;
                 Ok(Outcome::Known)
             }
         }
@@ -296,6 +299,7 @@ impl Work<'_> {
         documents
             .write_object(&key, "application/json", report.to_json())
             .await?;
+        self.match_image(report).await?;
         let result = ScanResult::Reported {
             packages: report.package_count,
             partial: report.partial,
@@ -355,13 +359,14 @@ impl Work<'_> {
             outcome: summary.result.clone(),
             report: name(Document::Report),
             sbom: name(Document::CycloneDx),
+            findings: self.finding_counts().await?,
             at: summary.at,
             trace_id: summary.trace,
         };
         self.context
             .outside
             .bus
-            .announce(&Announcement::ImageScanned(scanned))
+            .announce(&Announcement::ImageScanned(Box::new(scanned)))
             .await?;
         let images = &self.context.images;
         images

@@ -3,6 +3,7 @@
 mod context;
 mod deadline;
 mod error;
+mod findings;
 mod handler;
 mod images;
 mod layer;

@@ -70,6 +70,8 @@ pub struct Line<'a> {
     pub edition: Option<u64>,
     /// What is known of a folder of the advisories' feed.
     pub folder: Option<FolderFigures>,
+    /// What a message for the rematcher came to.
+    pub rematch: Option<RematchFigures>,
 }
 
 /// A function, as logs and metrics name it.
@@ -87,6 +89,8 @@ pub enum Service {
     Console,
     /// Builds the advisory database.
     Advisor,
+    /// Matches stored images again.
+    Rematcher,
 }
 
 /// Whose fault a failure is: an operator wakes up for their own.
@@ -109,6 +113,15 @@ pub struct ScanFigures {
     pub spared_bytes: u64,
     /// `scan.time_to_report_ms`: the time since the image was known.
     pub time_to_report: SignedDuration,
+}
+
+/// What a message for the rematcher came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RematchFigures {
+    /// `rematch.images`: how many images were queued, or looked at.
+    pub images: usize,
+    /// `rematch.changed`: how many of them have other findings now.
+    pub changed: usize,
 }
 
 /// What is known of a folder of the advisories' feed.
@@ -134,6 +147,7 @@ impl Service {
             Self::Publisher => "publisher",
             Self::Console => "console",
             Self::Advisor => "advisor",
+            Self::Rematcher => "rematcher",
         }
     }
 }
@@ -180,6 +194,7 @@ impl<'a> Line<'a> {
             scan: None,
             edition: None,
             folder: None,
+            rematch: None,
         }
     }
 
@@ -272,6 +287,8 @@ impl<'a> Line<'a> {
                         .folder
                         .and_then(|folder| folder.newest)
                         .map(milliseconds),
+                    rematch.images = self.rematch.map(|rematch| rematch.images),
+                    rematch.changed = self.rematch.map(|rematch| rematch.changed),
                     "{text}"
                 )
             };

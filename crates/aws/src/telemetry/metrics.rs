@@ -50,6 +50,10 @@ pub enum Metric {
         /// The code, one of a few words.
         code: &'static str,
     },
+    /// Images whose findings are others since a new edition.
+    ImagesRematched,
+    /// Messages for the rematcher that failed, and will be delivered again.
+    RematchesFailed,
 }
 
 /// The namespace of all metrics.
@@ -57,7 +61,7 @@ pub const NAMESPACE: &str = "Portwarden";
 
 impl Metric {
     /// One of each.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::EventsAccepted { kind: "other" },
         Self::EventsRefused { code: "unavailable" },
         Self::ProbeRefused,
@@ -73,6 +77,8 @@ impl Metric {
         Self::AdvisoryFoldersBroken {
             code: "source_unreachable",
         },
+        Self::ImagesRematched,
+        Self::RematchesFailed,
     ];
 
     /// Returns the metric's name in the namespace [`NAMESPACE`].
@@ -91,6 +97,8 @@ impl Metric {
             Self::AdvisoryEditions => "AdvisoryEditions",
             Self::AdvisoryAge { .. } => "AdvisoryAge",
             Self::AdvisoryFoldersBroken { .. } => "AdvisoryFoldersBroken",
+            Self::ImagesRematched => "ImagesRematched",
+            Self::RematchesFailed => "RematchesFailed",
         }
     }
 
@@ -108,6 +116,7 @@ impl Metric {
             Self::AdvisoryEditions | Self::AdvisoryAge { .. } | Self::AdvisoryFoldersBroken { .. } => {
                 Service::Advisor
             }
+            Self::ImagesRematched | Self::RematchesFailed => Service::Rematcher,
         }
     }
 
@@ -159,6 +168,13 @@ impl Metrics {
     /// Counts one.
     pub fn count(&self, metric: Metric) {
         self.record(metric, 1);
+    }
+
+    /// Counts several, or none.
+    pub fn add(&self, metric: Metric, count: usize) {
+        if count > 0 {
+            self.record(metric, count as u64);
+        }
     }
 
     /// Records a time.

@@ -119,6 +119,28 @@ impl fmt::Display for Cursor {
     }
 }
 
+impl Cursor {
+    /// Names the place of a list's last item.
+    pub(crate) fn at(key: &Key) -> Self {
+        Self(key.sort().to_owned())
+    }
+
+    /// Returns the key that a list goes on behind.
+    pub(crate) fn behind(&self, partition: &Partition) -> Key {
+        partition.stored_key(self.0.clone())
+    }
+}
+
+impl<T> List<T> {
+    /// Makes a list of nothing.
+    pub(crate) fn empty() -> Self {
+        Self {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+}
+
 impl FromStr for Cursor {
     type Err = CursorError;
 

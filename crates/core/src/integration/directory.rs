@@ -11,6 +11,7 @@ use crate::{
     id::{ExternalId, IntegrationId, Region, TenantId},
     scope::TenantScope,
     store::{Condition, Key, Partition, Store, StoreError, Write, try_write},
+    tenant::{Tenant, Tenants},
 };
 
 /// What comes before or above tenants: a closed list of queries that return no tenant's content.
@@ -79,6 +80,17 @@ impl Directory {
         let scope = TenantScope::of(owner.tenant);
         let connection = read_connection(&*self.store, &scope, integration).await?;
         Ok(connection.map(endpoint_of))
+    }
+
+    /// Returns the ids of tenants, in order and behind `after`, at most `limit`; the operator itself is none of them.
+    pub async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantId>, StoreError> {
+        let after = after.map(Tenants::key);
+        let page = self
+            .store
+            .query(&Tenants::partition(), "", after.as_ref(), limit)
+            .await?;
+        let tenants = page.items.iter().map(|item| Ok(item.parse::<Tenant>()?.id));
+        tenants.collect()
     }
 
     /// Keeps what a message without proof claims; tells whether it is the first one of the integration in its minute.

@@ -70,6 +70,16 @@ pub(super) fn report(
     for (kind, count) in kinds {
         writeln!(output, "  {kind:<8}  {count:>5}")?;
     }
+    match &scanned.findings {
+        Some(findings) => {
+            let count: usize = findings.counts.values().sum();
+            writeln!(output, "findings  {count}, {} with a fix", findings.fixable)?;
+            for (level, count) in findings.counts.iter().rev() {
+                writeln!(output, "  {:<10}{count:>5}", level.as_str())?;
+            }
+        }
+        None => writeln!(output, "findings  not matched yet: there is no advisory database")?,
+    }
     writeln!(
         output,
         "pulled    {}, {} known before",

@@ -372,7 +372,7 @@ impl World {
         let announced = self.bus.take().into_iter();
         announced
             .map(|announcement| match announcement {
-                Announcement::ImageScanned(scanned) => scanned,
+                Announcement::ImageScanned(scanned) => *scanned,
                 other @ Announcement::ConnectionChanged(_) => panic!("not ours to say: {other:?}"),
             })
             .collect()

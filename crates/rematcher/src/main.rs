@@ -1,0 +1,19 @@
+//! The rematcher as a Lambda function.
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use portwarden_aws::{Settings, telemetry};
+use portwarden_rematcher::{Context, Outside, RematcherSettings, handle};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let mut settings = Settings::from_vars(std::env::vars());
+    telemetry::start(&mut settings);
+    let context = Context::new(Outside::connect(RematcherSettings::read(settings)?).await);
+    let handle = service_fn(async |event: LambdaEvent<SqsEvent>| {
+        let ends = Timestamp::from_millisecond(i64::try_from(event.context.deadline)?)?;
+        Ok::<_, Error>(handle(&context, event.payload, ends).await)
+    });
+    lambda_runtime::run(handle).await
+}

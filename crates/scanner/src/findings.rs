@@ -1,0 +1,57 @@
+//! What is wrong with an image, by the advisory database in use. It never stops a report.
+
+use std::collections::BTreeMap;
+
+use portwarden_aws::{Fault, Line};
+use portwarden_catalog::CATALOG_VERSION;
+use portwarden_core::problem::chain;
+use portwarden_report::Report;
+
+use crate::{Failure, handler::Work};
+
+impl Work<'_> {
+    /// Matches an image whose report was just written; without a usable database it waits for the next edition.
+    pub(crate) async fn match_image(&self, report: &Report) -> Result<(), Failure> {
+        let (_, failure) = self.context.matcher.match_first(&self.scope, report).await?;
+        if let Some(failure) = failure {
+            Line {
+                code: Some(failure.code()),
+                fault: Some(Fault::Ours),
+                error: Some(chain(&failure)),
+                ..Line::of_scan("not_matched", self.request)
+            }
+            .error("image not matched yet");
+        }
+        Ok(())
+    }
+
+    /// Matches an image that was scanned before, if it is in no index: it was archived, or was not matched in time.
+    pub(crate) async fn match_known(&self) -> Result<(), Failure> {
+        let digest = &self.request.digest;
+        let matcher = &self.context.matcher;
+        Ok(matcher.match_known(&self.scope, digest, CATALOG_VERSION).await?)
+    }
+
+    /// Takes an image out of the index, if it is nowhere any more, or archived everywhere.
+    pub(crate) async fn leave_index(&self) -> Result<(), Failure> {
+        let matcher = &self.context.matcher;
+        let digest = &self.request.digest;
+        let state = matcher
+            .inventory()
+            .image(&self.scope, digest)
+            .await
+            .map_err(Failure::Store)?;
+        if !state.is_live() {
+            matcher.leave(&self.scope, digest, &state).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many findings of each severity count; nothing if the image is not matched yet.
+    pub(crate) async fn finding_counts(&self) -> Result<Option<BTreeMap<String, usize>>, Failure> {
+        let inventory = self.context.matcher.inventory();
+        let state = inventory.image(&self.scope, &self.request.digest).await?;
+        let matching = state.matching.filter(|matching| matching.edition.is_some());
+        Ok(matching.map(|matching| matching.counts))
+    }
+}
