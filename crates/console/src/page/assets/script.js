@@ -23,16 +23,16 @@ function ago(time) {
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button.copy");
-  if (!button) return;
+  if (!button || button.textContent !== "Copy") return;
   const field = document.getElementById(button.dataset.copyFrom ?? "");
-  const label = button.textContent;
+  const [label, name] = [button.textContent, button.ariaLabel];
   try {
     await navigator.clipboard.writeText(field ? field.value : button.dataset.copy);
-    button.textContent = "Copied";
+    button.textContent = button.ariaLabel = "Copied";
   } catch {
-    button.textContent = "Cannot copy";
+    button.textContent = button.ariaLabel = "Cannot copy";
   }
-  setTimeout(() => { button.textContent = label; }, 2000);
+  setTimeout(() => { [button.textContent, button.ariaLabel] = [label, name]; }, 2000);
 });
 
 document.addEventListener("change", (event) => {

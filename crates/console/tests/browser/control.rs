@@ -1,0 +1,207 @@
+//! What a test lets happen in the world: one path for each kind, with JSON.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, routing::post};
+use portwarden_aws::SystemClock;
+use portwarden_catalog::CATALOG_VERSION;
+use portwarden_core::{
+    clock::Clock as _,
+    id::{IntegrationId, Region, RequestId},
+    image::{Claimed, Location, Presence, ScanResult},
+    object::{Document, WriteObject as _},
+    problem::Problem,
+    random::OsRandomness,
+    trace::TraceId,
+    verdict::{Check, Outcome},
+    work::KnownBy,
+};
+use portwarden_oci::Digest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::world::{self, World};
+
+/// Serves the paths, and returns where.
+pub(crate) async fn serve(world: Arc<World>) -> String {
+    let router = Router::new()
+        .route("/claim", post(claim))
+        .route("/heartbeat", post(heartbeat))
+        .route("/flaw", post(flaw))
+        .route("/push", post(push))
+        .route("/report", post(report))
+        .with_state(world);
+    let (listener, address) = world::listen().await;
+    tokio::spawn(world::serve(listener, router));
+    format!("http://{address}")
+}
+
+#[derive(Deserialize)]
+struct Place {
+    integration: IntegrationId,
+    region: Region,
+}
+
+async fn claim(State(world): State<Arc<World>>, Json(place): Json<Place>) {
+    world.claim(&place.integration, &place.region).await;
+}
+
+async fn heartbeat(State(world): State<Arc<World>>, Json(place): Json<Place>) {
+    let (scope, now) = (world.scope(), SystemClock.now());
+    let Place { integration, region } = place;
+    world
+        .integrations
+        .record_heartbeat(&scope, &integration, &region, now, None)
+        .await
+        .unwrap();
+}
+
+#[derive(Deserialize)]
+struct Flaw {
+    #[serde(default)]
+    check: Option<Check>,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    fix: String,
+}
+
+async fn flaw(State(world): State<Arc<World>>, Json(flaw): Json<Flaw>) {
+    let problem = Problem::new("some_flaw", flaw.message, flaw.fix);
+    *world.flaw.lock().unwrap() = flaw.check.map(|check| (check, Outcome::Failed(problem)));
+}
+
+#[derive(Deserialize)]
+struct Push {
+    integration: IntegrationId,
+    repository: String,
+    tag: String,
+}
+
+async fn push(State(world): State<Arc<World>>, Json(push): Json<Push>) -> Json<Value> {
+    let now = SystemClock.now();
+    let digest = Digest::of(format!("{}:{}", push.repository, push.tag).as_bytes());
+    let tags = [push.tag.parse().unwrap()].into();
+    let location = Location {
+        integration: push.integration,
+        account: "111122223333".parse().unwrap(),
+        region: "eu-central-1".parse().unwrap(),
+        repository: push.repository.parse().unwrap(),
+        presence: Presence::Present {
+            tags,
+            pushed_at: Some(now),
+            archived: false,
+        },
+        observed_at: now,
+        known_by: KnownBy::Event,
+        known_at: now,
+    };
+    world
+        .images
+        .observe(&world.scope(), &digest, &location)
+        .await
+        .unwrap();
+    Json(json!({ "digest": digest }))
+}
+
+#[derive(Deserialize)]
+struct Scanned {
+    digest: Digest,
+    /// What a package, its file and its flaw are called.
+    name: String,
+    packages: usize,
+}
+
+async fn report(State(world): State<Arc<World>>, Json(scanned): Json<Scanned>) {
+    let (scope, now, digest) = (world.scope(), SystemClock.now(), scanned.digest);
+    for (document, content) in [
+        (Document::Report, report_of(&scanned)),
+        (Document::Findings, findings_of(&scanned)),
+    ] {
+        let key = scope.image_object(&digest, CATALOG_VERSION, document);
+        world
+            .objects
+            .write_object(&key, "application/json", content.to_string().into_bytes())
+            .await
+            .unwrap();
+    }
+    let holder = RequestId::generate(&OsRandomness);
+    let until = now + jiff::SignedDuration::from_mins(1);
+    let claimed = world
+        .images
+        .claim_scan(&scope, &digest, CATALOG_VERSION, &holder, now, until)
+        .await;
+    let Claimed::Ours(lease) = claimed.unwrap() else {
+        panic!("nobody else scans it")
+    };
+    let result = ScanResult::Reported {
+        packages: scanned.packages,
+        partial: false,
+        pulled_bytes: 1_000_000,
+        spared_bytes: 0,
+    };
+    let trace = TraceId::generate(now, &OsRandomness);
+    world
+        .images
+        .finish_scan(&scope, &lease, trace, now, result)
+        .await
+        .unwrap();
+}
+
+fn layers() -> [Value; 2] {
+    [0, 1].map(|index| json!({ "index": index, "digest": Digest::of(&[index]) }))
+}
+
+fn report_of(scanned: &Scanned) -> Value {
+    let package = |number: usize| {
+        json!({
+            "purl": format!("pkg:npm/p{number}@1.0.{number}"),
+            "kind": "npm",
+            "name": format!("{}{number}", scanned.name),
+            "version": format!("1.0.{number}"),
+            "file": format!("srv/app/{}/package.json", scanned.name),
+            "layer": layers()[number % 2],
+        })
+    };
+    let layer = |layer: &Value| {
+        json!({
+            "index": layer["index"], "digest": layer["digest"], "size": 1_000_000, "origin": "pulled",
+            "media_type": "application/vnd.oci.image.layer.v1.tar+gzip",
+            "created_by": format!("COPY {} /", scanned.name),
+        })
+    };
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    json!({
+        "schema_version": 1, "catalog_version": CATALOG_VERSION,
+        "image": { "repository": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/shop/web", "tags": [], "digest": scanned.digest, "media_type": manifest },
+        "started_at": SystemClock.now(), "finished_at": SystemClock.now(), "pulled_bytes": 1_000_000, "spared_bytes": 0,
+        "package_count": scanned.packages, "packages_by_kind": { "npm": scanned.packages }, "partial": false,
+        "platforms": [{
+            "platform": { "os": "linux", "architecture": "amd64" }, "digest": scanned.digest, "media_type": manifest, "os": null,
+            "packages_by_kind": { "npm": scanned.packages }, "partial": [],
+            "base": { "layers": 1, "known_by": "history", "name": "debian:bookworm" },
+            "layers": layers().iter().map(layer).collect::<Vec<_>>(),
+            "packages": (0..scanned.packages).map(package).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+fn findings_of(scanned: &Scanned) -> Value {
+    const SIDES: [&str; 2] = ["base", "yours"];
+    const LEVELS: [&str; 4] = ["critical", "high", "medium", "low"];
+    let finding = |number: usize| {
+        json!({
+            "id": format!("CVE-2026-{number}"), "ids": [format!("CVE-2026-{number}")], "purl": format!("pkg:npm/p{number}@1.0.{number}"),
+            "fixed": (number % 2 == 0).then_some("2.0.0"), "severity": { "level": LEVELS[number * 4 / scanned.packages], "score_tenths": 98 },
+            "summary": format!("A flaw of {} {}", scanned.name, "that says much of itself ".repeat(20)), "links": [], "modified": SystemClock.now(),
+            "name": format!("{}{number}", scanned.name), "version": format!("1.0.{number}"),
+            "places": [{ "file": format!("srv/app/{}/package.json", scanned.name), "layer": layers()[number % 2], "side": SIDES[number % 2] }],
+        })
+    };
+    let findings: Vec<Value> = (0..scanned.packages).map(finding).collect();
+    json!({
+        "schema_version": 1, "digest": scanned.digest, "catalog_version": CATALOG_VERSION, "matched_at": SystemClock.now(),
+        "database": { "version": "v", "ecosystems": [] }, "counts": {}, "fixable": 0, "suppressed": 0,
+        "platforms": [{ "digest": scanned.digest, "findings": findings, "unmatched": [] }],
+    })
+}
