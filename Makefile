@@ -2,13 +2,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run invoke test simulate faults fuzz build cli fmt lint deploy clean prerequisites
+.PHONY: help run invoke test simulate faults fuzz bench build cli fmt lint deploy clean prerequisites
 
 # make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
 # emulator's port. ADVISORIES= is a directory in the layout of OSV's bulk files, an address of such files, or osv for OSV's
 # own, which are read over the network only then. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
 # tests/fuzz/seeds, SECONDS_EACH= is how long each is tried. make faults
-# PUSHES= is how many images are pushed, SEED= which calls fail.
+# PUSHES= is how many images are pushed, SEED= which calls fail. make bench ONLY='scan push' takes names of sets from
+# tests/bench/README.md.
 ONCE ?=
 IMAGE ?=
 PORT ?=
@@ -18,6 +19,7 @@ TARGET ?=
 SECONDS_EACH ?= 60
 PUSHES ?= 1000
 SEED ?=
+ONLY ?=
 FUNCTION ?= receiver
 EVENT ?= events/ecr_push_tagged.json
 
@@ -54,6 +56,10 @@ fuzz: prerequisites ## Feeds hostile bytes to every parser of outside input, a m
 faults: prerequisites .venv ## Pushes PUSHES images while calls to AWS fail by chance; SEED= repeats the faults of a run
 	@cargo build --workspace --bins
 	@PUSHES='$(PUSHES)' SEED='$(SEED)' cargo test --workspace --test end_to_end faults::every_push -- --nocapture
+
+bench: prerequisites .venv ## Measures everything and prints tables; ONLY= names sets, such as scan
+	@cargo build --release --workspace --bin portwarden --bin bench --bin bare $(FUNCTIONS:%=--bin portwarden-%)
+	@exec $(OUTPUT)/release/bench $(ONLY)
 
 build: prerequisites ## Builds the functions for AWS, as sam deploy takes them
 	@command -v sam >/dev/null || { echo 'make: sam is missing. Fix: pip install aws-sam-cli cargo-lambda ziglang' >&2; exit 1; }

@@ -55,6 +55,12 @@ pub fn options(root: &Path, programs: &Path) -> LocalOptions {
 /// Starts the cloud and pushes the images that the events name to both accounts' registries.
 pub async fn start(options: &LocalOptions) -> Result<LocalCloud, LocalError> {
     let cloud = LocalCloud::start(options).await?;
+    push_images(&cloud, options).await?;
+    Ok(cloud)
+}
+
+/// Pushes the images that the events name to the operator's registry and to the first tenant's.
+pub async fn push_images(cloud: &LocalCloud, options: &LocalOptions) -> Result<(), LocalError> {
     let layout = options.state.join("image");
     for (tag, sample) in [("1.4", sample::image()), ("1.5", sample::next_release())] {
         let tag: Tag = parse(tag)?;
@@ -67,7 +73,7 @@ pub async fn start(options: &LocalOptions) -> Result<LocalCloud, LocalError> {
             push_to(account, &image, &options.state, &tag).await?;
         }
     }
-    Ok(cloud)
+    Ok(())
 }
 
 async fn push_to(account: &Account, image: &ImageChoice, state: &Path, tag: &Tag) -> Result<(), LocalError> {

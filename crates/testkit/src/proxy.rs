@@ -1,4 +1,5 @@
-//! A proxy on loopback in front of an AWS emulator that fails as AWS and networks do, by chance from a seed.
+//! A proxy on loopback in front of an AWS emulator that counts what is called, and fails as AWS and networks do, by
+//! chance from a seed.
 
 use std::{
     collections::BTreeMap,
@@ -61,6 +62,9 @@ pub enum Fault {
 /// How often each fault has met each service, by the names of both.
 pub type Met = BTreeMap<(String, &'static str), usize>;
 
+/// How often each operation of each service was called, by the names of both.
+pub type Calls = BTreeMap<(String, String), usize>;
+
 #[derive(Debug)]
 struct State {
     upstream: String,
@@ -69,6 +73,7 @@ struct State {
     is_failing: AtomicBool,
     requests: AtomicU64,
     met: Mutex<Met>,
+    calls: Mutex<Calls>,
     closed: Mutex<Option<String>>,
 }
 
@@ -89,6 +94,7 @@ impl FaultyProxy {
             is_failing: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             met: Mutex::default(),
+            calls: Mutex::default(),
             closed: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -117,6 +123,11 @@ impl FaultyProxy {
     /// Returns which faults there were so far.
     pub fn met(&self) -> Met {
         lock(&self.state.met).clone()
+    }
+
+    /// Returns what was called since the last time, repetitions included.
+    pub fn take_calls(&self) -> Calls {
+        std::mem::take(&mut lock(&self.state.calls))
     }
 }
 
@@ -196,6 +207,8 @@ impl State {
         // Read to its end whatever follows, so that a broken connection is not taken for a refused body.
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let service = service_of(&head.headers, head.uri.path());
+        let operation = operation_of(&head, &body);
+        *lock(&self.calls).entry((service.clone(), operation)).or_default() += 1;
         let is_closed = lock(&self.closed)
             .as_ref()
             .is_some_and(|part| head.uri.path().contains(part.as_str()));
@@ -268,6 +281,33 @@ fn service_of(headers: &HeaderMap, path: &str) -> String {
     let credential = authorization.and_then(|text| text.split_once("Credential=")?.1.split(',').next());
     let service = credential.and_then(|scope| scope.split('/').nth(3));
     service.unwrap_or("other").to_owned()
+}
+
+/// Returns what a request asks for: each protocol says it in a place of its own, and those of S3 and of registries do
+/// not say it but by method and path.
+fn operation_of(head: &http::request::Parts, body: &[u8]) -> String {
+    let target = head
+        .headers
+        .get("x-amz-target")
+        .and_then(|value| value.to_str().ok());
+    if let Some((_, operation)) = target.and_then(|target| target.rsplit_once('.')) {
+        return operation.to_owned();
+    }
+    let form = std::str::from_utf8(body).unwrap_or_default();
+    let action = form.split('&').find_map(|pair| pair.strip_prefix("Action="));
+    let of_path = || {
+        // /v2/NAME/manifests/REFERENCE
+        let kind = head
+            .uri
+            .path()
+            .rsplit('/')
+            .nth(1)
+            .filter(|kind| ["manifests", "blobs"].contains(kind));
+        format!("{} {}", head.method, kind.unwrap_or_default())
+            .trim_end()
+            .to_owned()
+    };
+    action.map_or_else(of_path, str::to_owned)
 }
 
 /// What each service says when it is asked too much.
@@ -378,6 +418,37 @@ mod tests {
         let met: usize = proxy.met().values().sum();
         assert_eq!(met, usize::from(plan.per_mille > 0));
         (registry, answer)
+    }
+
+    #[tokio::test]
+    async fn calls_are_counted_by_service_and_operation() {
+        let registry = RegistryServer::start(Settings::default()).await.unwrap();
+        let proxy = FaultyProxy::start(&registry.url(), NEVER).await.unwrap();
+        let client = reqwest::Client::new();
+        let signed = |service| {
+            format!("AWS4-HMAC-SHA256 Credential=A/20260101/eu-west-1/{service}/aws4_request, Signature=0")
+        };
+        let post = |service| client.post(proxy.url()).header("authorization", signed(service));
+        for request in [
+            post("dynamodb").header("x-amz-target", "DynamoDB_20120810.GetItem"),
+            post("dynamodb").header("x-amz-target", "DynamoDB_20120810.GetItem"),
+            post("sts").body("Version=2011-06-15&Action=AssumeRole"),
+            client
+                .put(format!("{}/bucket/key", proxy.url()))
+                .header("authorization", signed("s3")),
+            client.get(format!("{}/v2/shop/web/manifests/1.4", proxy.url())),
+        ] {
+            request.send().await.unwrap();
+        }
+        let call = |service: &str, operation: &str| (service.to_owned(), operation.to_owned());
+        let expected = Calls::from([
+            (call("dynamodb", "GetItem"), 2),
+            (call("sts", "AssumeRole"), 1),
+            (call("s3", "PUT"), 1),
+            (call("registry", "GET manifests"), 1),
+        ]);
+        assert_eq!(proxy.take_calls(), expected);
+        assert_eq!(proxy.take_calls(), Calls::new());
     }
 
     #[tokio::test]
