@@ -192,7 +192,7 @@ fn findings_of(scanned: &Scanned) -> Value {
     let finding = |number: usize| {
         json!({
             "id": format!("CVE-2026-{number}"), "ids": [format!("CVE-2026-{number}")], "purl": format!("pkg:npm/p{number}@1.0.{number}"),
-            "fixed": (number % 2 == 0).then_some("2.0.0"), "severity": { "level": LEVELS[number * 4 / scanned.packages], "score_tenths": 98 },
+            "fixed": number.is_multiple_of(2).then_some("2.0.0"), "severity": { "level": LEVELS[number * 4 / scanned.packages], "score_tenths": 98 },
             "summary": format!("A flaw of {} {}", scanned.name, "that says much of itself ".repeat(20)), "links": [], "modified": SystemClock.now(),
             "name": format!("{}{number}", scanned.name), "version": format!("1.0.{number}"),
             "places": [{ "file": format!("srv/app/{}/package.json", scanned.name), "layer": layers()[number % 2], "side": SIDES[number % 2] }],

@@ -1,5 +1,7 @@
 //! The pages in a real browser: `pages.py` drives Chromium, and this program is the console and the world around it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
+
 mod control;
 mod world;
 
