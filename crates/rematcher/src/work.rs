@@ -211,9 +211,8 @@ async fn changes(context: &Context, edition: &Edition) -> Result<Vec<PackageKey>
     let Some(file) = edition.changes_file() else {
         return Ok(Vec::new());
     };
-    let content = context.outside.objects.read_object(&file.key()).await?;
-    content
-        .filter(|content| file.is(content))
+    let read = context.outside.objects.read_object(&file.key()).await?;
+    read.filter(|content| file.is(content))
         .and_then(|content| serde_json::from_slice(&content).ok())
         .ok_or(Failure::Changes(edition.number))
 }

@@ -190,8 +190,8 @@ impl World {
         }
         let database = build(&bulk).unwrap();
         let editions = Editions::new(self.table.clone());
-        let shelf = editions.shelf().await.unwrap();
-        let number = shelf.edition.as_ref().map_or(1, |edition| edition.number + 1);
+        let before = editions.shelf().await.unwrap();
+        let number = before.edition.as_ref().map_or(1, |edition| edition.number + 1);
         let names: BTreeSet<PackageName> = changes.iter().map(|name| PackageName::of("npm", name)).collect();
         let names = serde_json::to_vec(&names).unwrap();
         let edition = Edition {
@@ -199,7 +199,7 @@ impl World {
             database: Digest::of(&database),
             bytes: 0,
             advisories: 0,
-            changes: shelf.edition.is_some().then(|| Digest::of(&names)),
+            changes: before.edition.is_some().then(|| Digest::of(&names)),
             built_at: self.clock.now(),
         };
         let file = AdvisoryFile::Changes(number, Digest::of(&names));
@@ -208,7 +208,7 @@ impl World {
             .write_object(&edition.file().key(), "", database)
             .await
             .unwrap();
-        assert!(editions.publish(&shelf, &edition).await.unwrap());
+        assert!(editions.publish(&before, &edition).await.unwrap());
         edition
     }
 

@@ -147,6 +147,8 @@ impl IgnoreRule {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -205,7 +207,7 @@ mod tests {
         for level in 1..12 {
             let last = level - 1;
             let again = vec![format!("*a{last}"); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{again}]\n"));
+            writeln!(text, "a{level}: &a{level} [{again}]").unwrap();
         }
         assert!(read("f", text.as_bytes()).is_err());
     }
