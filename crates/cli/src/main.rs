@@ -173,7 +173,7 @@ mod tests {
             "match sbom.json",
             "match sbom.json --advisories db --fail-on bad",
             "advisories build --from osv",
-            "advisories info",
+            "advisories info a b",
             "scan a --platform linux",
             // A password without its user, and a user without a password.
             "scan a --password-stdin",

@@ -156,6 +156,7 @@ R:RECORD
             version: None,
         });
         libcrypto.add_license("Apache-2.0");
+        libcrypto.owns = vec!["lib/libcrypto.so.3".into()];
         assert_eq!(packages[0], libcrypto);
         assert_eq!(packages[1].source, None);
         assert_eq!(

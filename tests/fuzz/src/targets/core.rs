@@ -6,18 +6,20 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use portwarden_core::{
+    access::{Token, TokenKind},
     arn::RoleArn,
     endpoint::{BasicCredentials, Password, Username},
     event::{EventKind, UnverifiedEvent},
     id::{AccountId, EventId, ExternalId, IntegrationId, Region, RequestId, TenantId},
-    image::{Images, Location, Presence},
+    image::{Cursor, Images, Location, Presence},
     integration::{Connection, Directory, Integrations, NewRegion},
+    name::parse_name,
     problem::Problem,
     random::OsRandomness,
     scope::{OperatorScope, TenantScope},
     store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
     tenant::Tenants,
-    tenant_template,
+    tenant_template::{self, publication::TemplateVersion},
     trace::TraceId,
     work::{KnownBy, ScanRequest, VerifyRequest},
 };
@@ -70,6 +72,20 @@ fn identifier(input: &[u8]) {
     text_comes_back::<TraceId>(&text, 35);
     if let Some(trace) = TraceId::of_header(&text) {
         assert!(text.contains(&trace.to_string()), "{trace} is not in {text:?}");
+    }
+    if let Ok(cursor) = text.parse::<Cursor>() {
+        assert_eq!(cursor.to_string(), text);
+    }
+    if let Ok(version) = text.parse::<TemplateVersion>() {
+        assert_eq!(version.to_string(), text);
+    }
+    for kind in [TokenKind::ApiKey, TokenKind::Session] {
+        if let Some(token) = Token::parse(kind, &text) {
+            assert_eq!(token.expose(), text);
+        }
+    }
+    if let Ok(name) = parse_name(&text) {
+        assert_eq!(parse_name(&name).as_ref(), Ok(&name));
     }
 }
 
