@@ -80,6 +80,12 @@ READ_SECRET = "{{resolve:secretsmanager:${Secret.Id}:SecretString:password}}"
 ANY_SECRET = "arn:aws:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:any"
 
 OPERATOR = [
+    ("rounds_are_made", set_to(*_properties("RoundsRule", "ScheduleExpression"), value="rate(1 day)")),
+    ("rounds_are_made", set_to(*_properties("RoundsRule", "State"), value="DISABLED")),
+    ("rounds_are_made", without(*_properties("RoundsRule", "Targets", 0, "Input"))),
+    ("rounds_are_made", set_to(*_properties("RoundsMissingAlarm", "TreatMissingData"), value="notBreaching")),
+    ("rounds_are_made", without("Resources", "RoundsMissingAlarm")),
+    ("alarms_watch_everything", without("Resources", "RoundsNotBegunAlarm")),
     ("parameters_have_patterns", without("Parameters", "TableName", "AllowedPattern")),
     ("parameters_have_patterns", set_to("Parameters", "AlarmTopicArn", "AllowedPattern", value="^$|arn:.*")),
     ("parameters_have_patterns", without("Parameters", "ConnectorRoleName", "Description")),

@@ -310,7 +310,14 @@ def _environments(environments, outputs):
             "EVENT_BUS_NAME",
             "CONNECTOR_ROLE_ARN",
         },
-        "Verifier": {"TABLE_NAME", "CONNECTOR_ROLE_ARN", "CANARY_ROLE_ARN", "EVENT_BUS_NAME", "VERIFY_QUEUE_URL"},
+        "Verifier": {
+            "TABLE_NAME",
+            "CONNECTOR_ROLE_ARN",
+            "CANARY_ROLE_ARN",
+            "EVENT_BUS_NAME",
+            "REPORT_BUCKET",
+            "VERIFY_QUEUE_URL",
+        },
     }
     values = {
         "TABLE_NAME": "TableName",
@@ -483,7 +490,7 @@ def _permissions(cloud, functions, outputs):
         "Rematcher": store | {"delete item", "put findings"},
         "Publisher": {"put template", "list templates", "delete template"},
         "Receiver": store,
-        "Verifier": store | {"delete item", "tell"},
+        "Verifier": store | {"delete item", "delete report", "tell"},
         "Scanner": store | {"delete item", "put report", "put findings", "tell"},
     }
     for function, credentials in functions.items():

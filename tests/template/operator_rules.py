@@ -17,6 +17,7 @@ BROAD = {
     ("RematcherRole", "ReadDocuments"): "every tenant's reports and findings",
     ("RematcherRole", "WriteFindings"): "every tenant's findings, and nothing else of them",
     ("ScannerRole", "ReadAdvisories"): "the editions of the advisory database",
+    ("VerifierRole", "Purge"): "the objects below tenants/, of removed integrations",
     ("AdvisorRole", "Publish"): "the objects below advisories/",
     ("AdvisorRole", "ReadSource"): "the objects of the one bucket that the operator names",
     ("PublisherRole", "Publish"): "the objects below public-templates/",
@@ -431,6 +432,23 @@ def alarms_watch_everything(template):
         yield f"no alarm on {namespace} {metric} of {', '.join(dimensions)}"
 
 
+def rounds_are_made(template):
+    stack = operator_stack(template)
+    rule = stack.properties("RoundsRule")
+    # The code counts a day in slots of five minutes.
+    if rule.get("ScheduleExpression") != "rate(5 minutes)" or rule.get("State", "ENABLED") != "ENABLED":
+        yield "RoundsRule: does not send the verifier round every five minutes"
+    targets = [(target.get("Arn"), target.get("Input")) for target in rule.get("Targets", [])]
+    if targets != [(stack.arn("VerifierFunction"), '{"do": "round"}')]:
+        yield f"RoundsRule: sends {targets}"
+    topic = "arn:aws:sns:eu-central-1:111122223333:alarms"
+    alarm = operator_stack(template, AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm").get("RoundsMissingAlarm", {})
+    wanted = ("RoundsMade", "LessThanThreshold", 1, "breaching", [topic])
+    settings = ("MetricName", "ComparisonOperator", "Threshold", "TreatMissingData", "AlarmActions")
+    if tuple(alarm.get(setting) for setting in settings) != wanted:
+        yield "RoundsMissingAlarm: nobody is told when no rounds are made"
+
+
 RULES = [
     parameters_have_patterns,
     policies_name_what_they_need,
@@ -449,4 +467,5 @@ RULES = [
     connector_is_held_short,
     emulator_switch_takes_away_nothing_else,
     alarms_watch_everything,
+    rounds_are_made,
 ]

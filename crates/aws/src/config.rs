@@ -1,9 +1,9 @@
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use aws_config::{AppName, BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_sts::config::Credentials;
 use aws_smithy_http_client::tls;
-use portwarden_core::{id::Region, session::Session};
+use portwarden_core::{id::Region, receipt::CallCounter, session::Session};
 use secrecy::ExposeSecret as _;
 
 use crate::Settings;
@@ -13,6 +13,7 @@ use crate::Settings;
 pub struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) emulator: Option<EmulatorEndpoint>,
+    pub(crate) calls: Arc<CallCounter>,
 }
 
 /// The settings that every function has.
@@ -88,13 +89,29 @@ impl Aws {
         Self {
             sdk: loader.load().await,
             emulator: settings.emulator.clone(),
+            calls: Arc::default(),
         }
     }
 
     /// Takes a configuration that is made elsewhere, with other credentials than the process's, say.
     pub fn over(sdk: SdkConfig, emulator: Option<EmulatorEndpoint>) -> Self {
-        Self { sdk, emulator }
+        Self {
+            sdk,
+            emulator,
+            calls: Arc::default(),
+        }
     }
+
+    /// Returns what counts the calls that are made with tenants' sessions.
+    pub fn calls(&self) -> Arc<CallCounter> {
+        Arc::clone(&self.calls)
+    }
+}
+
+/// Writes a session for one call, and counts that call.
+pub(crate) fn counted(session: &Session, calls: &CallCounter) -> Credentials {
+    calls.count(session);
+    credentials(session)
 }
 
 /// Writes a session as the SDK wants it.

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use aws_sdk_ecr::{
@@ -11,6 +11,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use portwarden_core::{
     ecr::{DescribeImage, EcrError, EcrImage, ProbeEcr, RegistryId, RegistryLogin},
+    receipt::CallCounter,
     session::Session,
 };
 use portwarden_oci::{Digest, RepositoryName};
@@ -18,7 +19,7 @@ use secrecy::SecretString;
 
 use crate::{
     Aws,
-    config::credentials,
+    config::counted,
     failure::{Failure, Kind},
 };
 
@@ -26,6 +27,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Ecr {
     client: Client,
+    calls: Arc<CallCounter>,
 }
 
 /// How many things a probe lists: one is enough to know that it may, some more to find one that is not empty.
@@ -36,7 +38,16 @@ impl Ecr {
     pub fn new(aws: &Aws) -> Self {
         Self {
             client: Client::new(&aws.sdk),
+            calls: aws.calls(),
         }
+    }
+
+    /// Signs one call with a session; the client and its connections stay the same, and no session is kept for the next.
+    fn caller(&self, session: &Session, registry: &RegistryId) -> Builder {
+        Builder::new()
+            .region(SdkRegion::new(registry.region.as_str().to_owned()))
+            .credentials_provider(counted(session, &self.calls))
+            .identity_cache(IdentityCache::no_cache())
     }
 }
 
@@ -56,7 +67,7 @@ impl DescribeImage for Ecr {
             .repository_name(repository.as_str())
             .image_ids(image_id(digest))
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         let answer = found("ecr:DescribeImages", answer)?;
@@ -70,7 +81,7 @@ impl DescribeImage for Ecr {
             .client
             .get_authorization_token()
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         let answer = answer.map_err(|error| ecr_error(ACTION, Failure::of(ACTION, &error)))?;
@@ -99,7 +110,7 @@ impl ProbeEcr for Ecr {
             .registry_id(registry.account.as_str())
             .max_results(PROBED)
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         let repositories = found("ecr:DescribeRepositories", answer)?.and_then(|answer| answer.repositories);
@@ -123,7 +134,7 @@ impl ProbeEcr for Ecr {
             .repository_name(repository.as_str())
             .max_results(PROBED)
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         let images = found("ecr:DescribeImages", answer)?.and_then(|answer| answer.image_details);
@@ -147,7 +158,7 @@ impl ProbeEcr for Ecr {
             .repository_name(repository.as_str())
             .max_results(PROBED)
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         let images = found("ecr:ListImages", answer)?.and_then(|answer| answer.image_ids);
@@ -173,7 +184,7 @@ impl ProbeEcr for Ecr {
             .repository_name(repository.as_str())
             .image_ids(image_id(digest))
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         let Some(answer) = found(ACTION, answer)? else {
@@ -210,7 +221,7 @@ impl ProbeEcr for Ecr {
             .repository_name(repository.as_str())
             .layer_digest(layer.to_string())
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         found("ecr:GetDownloadUrlForLayer", answer).map(drop)
@@ -230,7 +241,7 @@ impl ProbeEcr for Ecr {
             .repository_name(repository.as_str())
             .layer_digests(layer.to_string())
             .customize()
-            .config_override(caller(session, registry))
+            .config_override(self.caller(session, registry))
             .send()
             .await;
         found("ecr:BatchCheckLayerAvailability", answer).map(drop)
@@ -243,14 +254,6 @@ impl ProbeEcr for Ecr {
     ) -> Result<(), EcrError> {
         self.login(session, registry).await.map(drop)
     }
-}
-
-/// Signs one call with a session; the client and its connections stay the same, and no session is kept for the next.
-fn caller(session: &Session, registry: &RegistryId) -> Builder {
-    Builder::new()
-        .region(SdkRegion::new(registry.region.as_str().to_owned()))
-        .credentials_provider(credentials(session))
-        .identity_cache(IdentityCache::no_cache())
 }
 
 fn image_id(digest: &Digest) -> ImageIdentifier {

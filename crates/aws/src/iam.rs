@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use aws_sdk_iam::{
     Client,
@@ -6,16 +8,18 @@ use aws_sdk_iam::{
 use portwarden_core::{
     arn::RoleArn,
     id::Region,
+    receipt::CallCounter,
     session::Session,
     tenant_account::{ReadError, ReadTrustPolicy},
 };
 
-use crate::{Aws, config::credentials, failure::Failure};
+use crate::{Aws, config::counted, failure::Failure};
 
 /// IAM of tenants' accounts, with the session of each call.
 #[derive(Debug, Clone)]
 pub struct Iam {
     client: Client,
+    calls: Arc<CallCounter>,
 }
 
 impl Iam {
@@ -23,6 +27,7 @@ impl Iam {
     pub fn new(aws: &Aws) -> Self {
         Self {
             client: Client::new(&aws.sdk),
+            calls: aws.calls(),
         }
     }
 }
@@ -40,7 +45,7 @@ impl ReadTrustPolicy for Iam {
         // IAM is one service in each partition; the region tells which.
         let caller = Builder::new()
             .region(SdkRegion::new(region.as_str().to_owned()))
-            .credentials_provider(credentials(session))
+            .credentials_provider(counted(session, &self.calls))
             .identity_cache(IdentityCache::no_cache());
         let answer = self
             .client

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::{
     Client,
@@ -6,17 +8,19 @@ use aws_sdk_secretsmanager::{
 use portwarden_core::{
     arn::SecretArn,
     id::Region,
+    receipt::CallCounter,
     session::Session,
     tenant_account::{ReadError, ReadSecret},
 };
 use secrecy::SecretString;
 
-use crate::{Aws, config::credentials, failure::Failure};
+use crate::{Aws, config::counted, failure::Failure};
 
 /// Secrets Manager of tenants' accounts, in the region and with the session of each call.
 #[derive(Debug, Clone)]
 pub struct SecretsManager {
     client: Client,
+    calls: Arc<CallCounter>,
 }
 
 impl SecretsManager {
@@ -24,6 +28,7 @@ impl SecretsManager {
     pub fn new(aws: &Aws) -> Self {
         Self {
             client: Client::new(&aws.sdk),
+            calls: aws.calls(),
         }
     }
 }
@@ -40,7 +45,7 @@ impl ReadSecret for SecretsManager {
     ) -> Result<SecretString, ReadError> {
         let caller = Builder::new()
             .region(SdkRegion::new(region.as_str().to_owned()))
-            .credentials_provider(credentials(session))
+            .credentials_provider(counted(session, &self.calls))
             .identity_cache(IdentityCache::no_cache());
         let answer = self
             .client

@@ -1,18 +1,25 @@
 mod confirm;
 mod create;
+mod receipts;
+mod remove;
 mod rotate;
 mod verify;
 mod view;
 
 use clap::{Args, Subcommand};
+use portwarden_aws::SystemClock;
 use portwarden_core::{
+    clock::Clock as _,
     id::{IntegrationId, TenantId},
     integration::{Connection, Integrations},
     scope::TenantScope,
     tenant::Tenant,
 };
 
-use self::{confirm::ConfirmArgs, create::CreateArgs, rotate::RotateArgs, verify::VerifyArgs};
+use self::{
+    confirm::ConfirmArgs, create::CreateArgs, receipts::ReceiptsArgs, remove::RemoveArgs, rotate::RotateArgs,
+    verify::VerifyArgs,
+};
 use crate::{
     failure::{Ending, Failure},
     output::Output,
@@ -52,6 +59,10 @@ enum IntegrationCommand {
     Show(Named),
     /// Tests the connection of a region, and says what was found and how to mend it
     Verify(VerifyArgs),
+    /// Lists the sessions that were opened in the account, to hold against its CloudTrail
+    Receipts(ReceiptsArgs),
+    /// Removes an integration: nothing is done for it any more, and what is known of it is deleted later
+    Remove(RemoveArgs),
 }
 
 /// Names an integration.
@@ -78,17 +89,23 @@ impl IntegrationArgs {
                 let connections = Integrations::new(stack.store.clone()).list(&scope).await?;
                 let views: Vec<_> = connections
                     .iter()
-                    .map(|connection| IntegrationView::new(connection, &stack.events_url))
+                    .map(|connection| IntegrationView::new(connection, &stack.events_url, SystemClock.now()))
                     .collect();
                 write(self.json, &views, || list(&views))
             }
             IntegrationCommand::Show(named) => {
                 let stack = self.stack.open().await?;
-                let (connection, _) = named.find(&stack).await?;
-                let view = IntegrationView::new(&connection, &stack.events_url);
+                let (connection, scope) = named.find(&stack).await?;
+                let removal = Integrations::new(stack.store.clone())
+                    .removal(&scope, &named.id)
+                    .await?;
+                let view = IntegrationView::new(&connection, &stack.events_url, SystemClock.now());
+                let view = view.with_removal(removal);
                 write(self.json, &view, || view.to_text())
             }
             IntegrationCommand::Verify(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::Receipts(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::Remove(args) => args.run(&self.stack, self.json).await,
         }
     }
 }

@@ -9,6 +9,7 @@ mod launch_links;
 mod local;
 mod matching;
 mod member;
+mod orphans;
 mod output;
 mod progress;
 mod scan;
@@ -52,6 +53,7 @@ enum Command {
     Integration(integration::IntegrationArgs),
     LaunchLinks(launch_links::LaunchLinksArgs),
     Member(member::MemberArgs),
+    Orphans(orphans::OrphansArgs),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +92,7 @@ impl Command {
             Self::Integration(args) => args.run().await,
             Self::LaunchLinks(args) => args.run().await,
             Self::Member(args) => args.run().await,
+            Self::Orphans(args) => args.run().await,
         }
     }
 }
@@ -151,6 +154,10 @@ mod tests {
             "integration show i-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "integration verify i-00000000000000000000000000 --tenant t-00000000000000000000000000 --region eu-central-1 \
              --role-arn arn:aws:iam::111122223333:role/r",
+            "integration receipts i-00000000000000000000000000 --tenant t-00000000000000000000000000 --since \
+             2026-11-23T12:00:00Z --limit 10",
+            "integration remove i-00000000000000000000000000 --tenant t-00000000000000000000000000 --json",
+            "orphans --local --json",
             "launch-links --integration i-00000000000000000000000000 --tenant t-00000000000000000000000000 --region eu-north-1 \
              --region sa-east-1 --local --json",
         ] {

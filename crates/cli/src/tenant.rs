@@ -85,7 +85,7 @@ impl TenantArgs {
                 let connections = Integrations::new(stack.store.clone()).list(&scope).await?;
                 let integrations: Vec<_> = connections
                     .iter()
-                    .map(|connection| IntegrationView::new(connection, &stack.events_url))
+                    .map(|connection| IntegrationView::new(connection, &stack.events_url, SystemClock.now()))
                     .collect();
                 let view = TenantView { tenant, integrations };
                 if self.json {

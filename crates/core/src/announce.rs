@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     id::{AccountId, IntegrationId, Region, TenantId},
     image::ScanResult,
+    integration::Light,
     trace::TraceId,
 };
 
@@ -22,7 +23,7 @@ pub const SOURCE: &str = "portwarden";
 pub enum Announcement {
     /// An image's scan ended.
     ImageScanned(Box<ImageScanned>),
-    /// What is known of a connection's role changed.
+    /// The status of a connection changed.
     ConnectionChanged(ConnectionChanged),
 }
 
@@ -71,7 +72,9 @@ pub struct ImageScanned {
     pub trace_id: TraceId,
 }
 
-/// What is known of a connection's role changed.
+/// The status of a connection changed.
+///
+/// It may come more than once, under the same number and with the same content.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionChanged {
@@ -81,13 +84,17 @@ pub struct ConnectionChanged {
     pub integration: IntegrationId,
     /// The region.
     pub region: Region,
-    /// Whether the role may be used now.
-    pub proven: bool,
-    /// The code of the first problem, if there is one.
+    /// Counts the changes of this region, from 1.
+    pub number: u64,
+    /// What the status became.
+    pub status: Light,
+    /// The code of what is to be mended first, if there is something.
     pub code: Option<String>,
+    /// The status in a sentence.
+    pub sentence: String,
     /// When it was found.
     pub at: Timestamp,
-    /// What led to the test.
+    /// What led to it.
     pub trace_id: TraceId,
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     arn::{RoleArn, SecretArn},
     clock::Clock,
-    id::{AccountId, ExternalId, Region, RequestId},
+    id::{AccountId, ExternalId, IntegrationId, Region, RequestId},
     scope::TenantScope,
 };
 
@@ -20,15 +20,23 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TrustedRole {
     scope: TenantScope,
+    integration: IntegrationId,
     role: RoleArn,
     external_id: ExternalId,
     region: Region,
 }
 
 impl TrustedRole {
-    pub(crate) fn new(scope: TenantScope, role: RoleArn, external_id: ExternalId, region: Region) -> Self {
+    pub(crate) fn new(
+        scope: TenantScope,
+        integration: IntegrationId,
+        role: RoleArn,
+        external_id: ExternalId,
+        region: Region,
+    ) -> Self {
         Self {
             scope,
+            integration,
             role,
             external_id,
             region,
@@ -38,6 +46,11 @@ impl TrustedRole {
     /// Returns whose role it is.
     pub fn scope(&self) -> &TenantScope {
         &self.scope
+    }
+
+    /// Returns the integration that the role belongs to.
+    pub fn integration(&self) -> &IntegrationId {
+        &self.integration
     }
 
     /// Returns the role.
@@ -68,6 +81,15 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Returns a short name for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Proof => "proof",
+            Self::Credentials(_) => "credentials",
+        }
+    }
+
     /// Writes the session policy, at most 2,048 characters.
     ///
     /// `GetAuthorizationToken` and `DescribeRegistry` know no resource but `*`, and a list of all repositories is
@@ -326,6 +348,7 @@ mod tests {
     fn role(tenant: &TenantId, external_id: &ExternalId, region: &str) -> TrustedRole {
         TrustedRole::new(
             TenantScope::of(tenant.clone()),
+            IntegrationId::operator(),
             "arn:aws:iam::111122223333:role/r".parse().unwrap(),
             external_id.clone(),
             region.parse().unwrap(),
@@ -394,6 +417,21 @@ mod tests {
             ] {
                 assert!(!policy.contains(word), "{purpose:?}: {word}");
             }
+        }
+    }
+
+    #[test]
+    fn session_names_say_what_for_and_fit() {
+        let request = RequestId::generate(&OsRandomness);
+        for (name, purpose) in [
+            (SessionName::scan(&request), "scan-"),
+            (SessionName::verify(&request), "verify-"),
+            (SessionName::verify_credentials(&request), "verify-credentials-"),
+        ] {
+            let name = name.as_str();
+            assert_eq!(name.strip_prefix(purpose), Some(request.as_str()));
+            // Source: STS API reference, "AssumeRole", RoleSessionName: 2 to 64 of [\w+=,.@-].
+            assert!(name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
         }
     }
 

@@ -89,6 +89,9 @@ pub enum Outcome {
     },
 }
 
+/// The code of a role that does not open for us with the right `ExternalId`: a tenant's farewell, if it stays so.
+pub const NOT_ASSUMABLE: &str = "role_not_assumable";
+
 /// Whether a role may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conclusion {

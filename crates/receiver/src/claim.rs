@@ -32,6 +32,13 @@ pub(crate) async fn notice(
     let now = context.clock.now();
     // The refusal read it just now.
     let endpoint = context.endpoints.find(integration, REFUSES_FOR, now).await?;
+    if endpoint.as_ref().is_none_or(|endpoint| endpoint.removed) {
+        // A stack that somebody forgot to delete; the operator is shown it.
+        let directory = &context.directory;
+        directory
+            .note_orphan(integration, endpoint.is_some(), now)
+            .await?;
+    }
     let Some(endpoint) = endpoint.filter(|endpoint| endpoint.awaits(&event.region, claim, now)) else {
         return Ok(false);
     };

@@ -90,6 +90,11 @@ async fn receive_http(
     let integration = seen.integration.insert(request.integration()?);
     request.check_content()?;
     let sender = match authenticate(context, integration, request.credentials().as_ref()).await {
+        Err(Refusal::Removed) => {
+            let now = context.clock.now();
+            context.directory.note_orphan(integration, true, now).await?;
+            return Err(Refusal::Removed);
+        }
         Err(Refusal::NotAccepted(reason)) => {
             let is_noticed = claim::notice(context, integration, request.body(), seen.trace).await?;
             return Err(Refusal::NotAccepted(if is_noticed {

@@ -16,6 +16,7 @@ use portwarden_core::{
     image::Images,
     integration::Integrations,
     object::{ReadObject, WriteObject},
+    receipt::{AccessReceipts, CallCounter, ReceiptedSessions},
     session::{AssumeRole, CachedSessions},
     store::Store,
     work::{QueueScan, QueueVerify},
@@ -31,7 +32,8 @@ pub struct Context {
     pub(crate) images: Images,
     pub(crate) events: EventLog,
     pub(crate) matcher: Matcher,
-    pub(crate) sessions: CachedSessions<Arc<dyn AssumeRole>>,
+    pub(crate) receipts: Arc<ReceiptedSessions<Arc<dyn AssumeRole>>>,
+    pub(crate) sessions: CachedSessions<Arc<ReceiptedSessions<Arc<dyn AssumeRole>>>>,
     pub(crate) outside: Outside,
 }
 
@@ -46,6 +48,8 @@ pub struct Outside {
     pub documents: Arc<dyn WriteObject>,
     /// Opens tenants' roles.
     pub roles: Arc<dyn AssumeRole>,
+    /// Counts the calls that are made with sessions.
+    pub calls: Arc<CallCounter>,
     /// Asks ECR about images.
     pub ecr: Arc<dyn DescribeImage>,
     /// Opens registries.
@@ -71,6 +75,12 @@ pub struct Outside {
 impl Context {
     /// Makes a context that remembers nothing yet.
     pub fn new(outside: Outside) -> Self {
+        let receipts = Arc::new(ReceiptedSessions::new(
+            outside.roles.clone(),
+            AccessReceipts::new(outside.store.clone()),
+            outside.calls.clone(),
+            outside.clock.clone(),
+        ));
         Self {
             integrations: Integrations::new(outside.store.clone()),
             images: Images::new(outside.store.clone()),
@@ -81,7 +91,8 @@ impl Context {
                 outside.documents.clone(),
                 outside.clock.clone(),
             ),
-            sessions: CachedSessions::new(outside.roles.clone(), outside.clock.clone()),
+            sessions: CachedSessions::new(receipts.clone(), outside.clock.clone()),
+            receipts,
             outside,
         }
     }
@@ -135,6 +146,7 @@ impl Outside {
             objects: bucket.clone(),
             documents: bucket,
             roles: Arc::new(TenantSessions::new(Arc::new(connector))),
+            calls: aws.calls(),
             ecr: Arc::new(Ecr::new(&aws)),
             registries: Arc::new(EcrRegistries::new(settings.aws.emulator)?),
             scans: Arc::new(ScanQueue::new(&aws, settings.scan_queue)),

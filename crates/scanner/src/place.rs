@@ -181,16 +181,28 @@ impl Work<'_> {
         let session = sessions
             .assume_role(&place.role, Purpose::Registry, &name)
             .await?;
-        match work(session).await {
+        match self.settled(session, &work).await {
             Err(failure) if failure.is_expired() => {
                 sessions.forget(&place.role);
                 let session = sessions
                     .assume_role(&place.role, Purpose::Registry, &name)
                     .await?;
-                work(session).await
+                self.settled(session, &work).await
             }
             done => done,
         }
+    }
+
+    /// Works in a session, and adds the calls to its receipt whatever came of them.
+    async fn settled<'w, T>(
+        &self,
+        session: Session,
+        work: &(impl Fn(Session) -> BoxFuture<'w, Result<T, Failure>> + Send + Sync),
+    ) -> Result<T, Failure> {
+        let done = work(session.clone()).await;
+        // What cannot be written now is added with the next work's.
+        let _ = self.context.receipts.settle(&session).await;
+        done
     }
 
     /// Has the connection tested if the tenant's side said no.

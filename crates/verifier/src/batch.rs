@@ -40,12 +40,17 @@ async fn verify_one(context: &Context, metrics: &Metrics, message: &str, body: &
             return false;
         }
     };
+    verify_request(context, metrics, &request).await
+}
+
+/// Tests a connection and says so in the log; tells whether the request is done with.
+pub(crate) async fn verify_request(context: &Context, metrics: &Metrics, request: &VerifyRequest) -> bool {
     let started = context.clock.now();
-    let verified = verify(context, &request).await;
+    let verified = verify(context, request).await;
     let took = context.clock.now().duration_since(started);
     let line = |outcome| Line {
         duration: Some(took),
-        ..Line::of_verification(outcome, &request)
+        ..Line::of_verification(outcome, request)
     };
     match verified {
         Ok(Verified::Tested { verdict, recorded }) => {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use portwarden_aws::{
-    Aws, AwsSettings, Connector, DynamoStore, Ecr, EventBus, Iam, RoleProber, SecretsManager, Settings,
-    SettingsError, SystemClock, TenantSessions, VerifyQueue,
+    Aws, AwsSettings, Bucket, Connector, DynamoStore, Ecr, EventBus, Iam, RoleProber, SecretsManager,
+    Settings, SettingsError, SystemClock, TenantSessions, VerifyQueue,
 };
 use portwarden_core::{
     announce::Announce,
@@ -12,7 +12,9 @@ use portwarden_core::{
     clock::Clock,
     ecr::ProbeEcr,
     integration::{Directory, Integrations},
+    purge::Purge,
     random::{OsRandomness, Randomness},
+    receipt::{AccessReceipts, CallCounter},
     session::{AssumeRole, ProbeRole},
     store::Store,
     tenant_account::{ReadSecret, ReadTrustPolicy},
@@ -22,6 +24,7 @@ use portwarden_core::{
 use crate::probe::PATIENCE;
 
 /// The rights of the verifier.
+#[derive(Clone)]
 pub struct Context {
     /// Reads connections and stores verdicts.
     pub integrations: Integrations,
@@ -33,6 +36,12 @@ pub struct Context {
     pub policies: Arc<dyn ReadTrustPolicy>,
     /// Opens proven roles, to read the secrets of their stacks.
     pub sessions: Arc<dyn AssumeRole>,
+    /// Writes down each session.
+    pub receipts: AccessReceipts,
+    /// Counts the calls that are made with sessions.
+    pub calls: Arc<CallCounter>,
+    /// Deletes what is known of removed integrations.
+    pub purge: Purge,
     /// Reads the secrets of stacks.
     pub secrets: Arc<dyn ReadSecret>,
     /// Our own queue, for what could not be found out.
@@ -56,6 +65,7 @@ pub struct Context {
 pub struct VerifierSettings {
     aws: AwsSettings,
     table: String,
+    bucket: String,
     bus: String,
     queue: String,
     connector: RoleArn,
@@ -67,6 +77,7 @@ impl VerifierSettings {
     pub fn read(mut settings: Settings) -> Result<Self, SettingsError> {
         let aws = AwsSettings::read(&mut settings);
         let table = settings.required("TABLE_NAME");
+        let bucket = settings.required("REPORT_BUCKET");
         let bus = settings.required("EVENT_BUS_NAME");
         let queue = settings.required("VERIFY_QUEUE_URL");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
@@ -75,6 +86,7 @@ impl VerifierSettings {
             Some(Self {
                 aws: aws?,
                 table: table?,
+                bucket: bucket?,
                 bus: bus?,
                 queue: queue?,
                 connector: connector?,
@@ -93,10 +105,13 @@ impl Context {
         let connector = Arc::new(Connector::new(&aws, settings.connector.clone(), clock.clone()));
         Self {
             integrations: Integrations::new(store.clone()),
-            directory: Directory::new(store),
+            directory: Directory::new(store.clone()),
             roles: Arc::new(RoleProber::new(connector.clone(), settings.canary)),
             policies: Arc::new(Iam::new(&aws)),
             sessions: Arc::new(TenantSessions::new(connector)),
+            receipts: AccessReceipts::new(store.clone()),
+            purge: Purge::new(store, Arc::new(Bucket::new(&aws, settings.bucket))),
+            calls: aws.calls(),
             secrets: Arc::new(SecretsManager::new(&aws)),
             again: Arc::new(VerifyQueue::new(&aws, settings.queue)),
             ecr: Arc::new(Ecr::new(&aws)),

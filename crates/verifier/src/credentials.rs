@@ -4,7 +4,8 @@ use portwarden_core::{
     endpoint::{Password, Username},
     event::Claim,
     integration::{Connection, RegionConnection},
-    session::{Purpose, SessionName},
+    receipt::ReceiptedSessions,
+    session::{AssumeRole as _, Purpose, SessionName},
     tenant_account::ReadError,
     verdict::Outcome,
     work::{VerifyReason, VerifyRequest},
@@ -52,11 +53,19 @@ pub(crate) async fn read(
     };
     let name = SessionName::verify_credentials(&request.request);
     let purpose = Purpose::Credentials(secret.clone());
-    let session = match context.sessions.assume_role(&trusted, purpose, &name).await {
+    let sessions = ReceiptedSessions::new(
+        context.sessions.clone(),
+        context.receipts.clone(),
+        context.calls.clone(),
+        context.clock.clone(),
+    );
+    let session = match sessions.assume_role(&trusted, purpose, &name).await {
         Ok(session) => session,
         Err(error) => return Ok(target.not_found_out(&error)),
     };
-    let text = match context.secrets.read_secret(&session, secret, target.region).await {
+    let read = context.secrets.read_secret(&session, secret, target.region).await;
+    sessions.settle(&session).await?;
+    let text = match read {
         Ok(text) => text,
         Err(ReadError::Denied(_)) => return fail(&Cause::SecretDenied),
         Err(ReadError::Missing(_)) => return fail(&Cause::SecretMalformed),

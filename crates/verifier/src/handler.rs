@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use portwarden_core::{
-    announce::{Announcement, ConnectionChanged},
+    arn::RoleArn,
     event::Claim,
     id::TenantId,
     integration::{Connection, RecordVerdictError, RecordedVerdict, RegionConnection},
+    receipt::{AccessReceipt, ReceiptKey},
+    session::{Purpose, SessionName},
     tenant_template,
     verdict::{Check, Conclusion, Outcome, Verdict},
     work::{LONGEST_DELAY, VerifyReason, VerifyRequest},
@@ -18,6 +20,7 @@ use crate::{
     error::VerifyError,
     probe::{OF_REGISTRY, ProbeList, Prober, Probes, Proof, Target},
     problem::Cause,
+    telling::tell_change,
 };
 
 /// What became of a request.
@@ -89,26 +92,14 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         connector: &context.connector,
         claim,
         is_new: request.reason == VerifyReason::Claim && test.last().is_none(),
-        list: test.list(),
+        is_proven: test.is_proven(role),
+        list: test.list(role),
         last: test.last(),
     };
     let (verdict, recorded) = test.run(&target).await?;
-    if recorded.before.is_proven() != recorded.now.is_proven() {
-        let changed = ConnectionChanged {
-            tenant: request.tenant.clone(),
-            integration: request.integration.clone(),
-            region: request.region.clone(),
-            proven: recorded.now.is_proven(),
-            code: verdict
-                .first_problem()
-                .map(|problem| problem.code.clone().into_owned()),
-            at: verdict.at,
-            trace_id: request.trace,
-        };
-        context
-            .bus
-            .announce(&Announcement::ConnectionChanged(changed))
-            .await?;
+    let current = context.integrations.find(&scope, &request.integration).await?;
+    if let Some(current) = current {
+        tell_change(context, &scope, &current, &request.region, request.trace).await?;
     }
     test.try_again_later(&verdict).await?;
     Ok(Verified::Tested { verdict, recorded })
@@ -140,13 +131,18 @@ impl Test<'_> {
         self.region.verdict.as_ref().filter(|_| is_same)
     }
 
-    fn list(&self) -> ProbeList {
+    /// Tells whether `role` is the one that is used.
+    fn is_proven(&self, role: &RoleArn) -> bool {
+        self.region.trust.is_proven() && self.region.trust.role() == Some(role)
+    }
+
+    fn list(&self, role: &RoleArn) -> ProbeList {
         let has_proven_neighbour = || {
             let mut others = self.connection.regions.values();
             others.any(|other| other.region != self.region.region && other.trust.is_proven())
         };
         match self.request.reason {
-            VerifyReason::Schedule => ProbeList::Short,
+            VerifyReason::Schedule if self.is_proven(role) => ProbeList::Short,
             VerifyReason::Claim | VerifyReason::Stack if has_proven_neighbour() => ProbeList::Short,
             _ => ProbeList::Whole,
         }
@@ -154,9 +150,9 @@ impl Test<'_> {
 
     async fn run(&self, target: &Target<'_>) -> Result<(Verdict, RecordedVerdict), VerifyError> {
         let context = self.context;
-        // A short list has few calls, and a role that was proven needs no patience.
+        // A short list has few calls, and a role that is not new needs no patience.
         let patience = match target.list {
-            _ if self.region.trust.is_proven() => &[],
+            _ if self.region.trust.is_proven() || self.request.reason == VerifyReason::Schedule => &[],
             ProbeList::Short => &context.patience[context.patience.len().saturating_sub(2)..],
             ProbeList::Whole => &context.patience[..],
         };
@@ -168,7 +164,9 @@ impl Test<'_> {
             randomness: &*context.randomness,
             patience,
         };
+        let receipt = self.write_receipt(target).await?;
         let Proof { mut probes, session } = prober.prove(target, &self.request.request).await;
+        let opened = session.clone();
         let is_confirmed = target.account.is_some() || self.request.role.is_some();
         match session.filter(|_| is_confirmed) {
             Some(session) => {
@@ -190,7 +188,26 @@ impl Test<'_> {
         if let Some(outcome) = self.template_version(target) {
             probes.add(Check::TemplateVersion, outcome);
         }
+        if let Some(session) = opened {
+            let calls = context.calls.take(&session);
+            context.receipts.add_calls(&receipt, calls).await?;
+        }
         self.record(target, self.verdict(probes)).await
+    }
+
+    /// Writes the receipt of the session that the role opens, before it does.
+    async fn write_receipt(&self, target: &Target<'_>) -> Result<ReceiptKey, VerifyError> {
+        let receipt = AccessReceipt {
+            integration: self.request.integration.clone(),
+            region: self.request.region.clone(),
+            role: target.role.clone(),
+            session: SessionName::verify(&self.request.request).as_str().to_owned(),
+            purpose: Purpose::Proof.name().to_owned(),
+            opened_at: self.context.clock.now(),
+            calls: 0,
+        };
+        let scope = self.request.scope();
+        Ok(self.context.receipts.write(&scope, &receipt).await?)
     }
 
     fn verdict(&self, probes: Probes) -> Verdict {

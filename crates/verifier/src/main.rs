@@ -1,12 +1,13 @@
-//! The verifier as a Lambda function.
+//! The verifier as a Lambda function: messages of its queue, and rounds of its schedule.
 
-use aws_lambda_events::event::sqs::SqsEvent;
+use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use portwarden_aws::{Metrics, Settings, SystemClock, telemetry};
 use portwarden_verifier::{
-    batch,
     context::{Context, VerifierSettings},
+    invocation,
 };
+use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -14,8 +15,11 @@ async fn main() -> Result<(), Error> {
     telemetry::start(&mut settings);
     let context = Context::connect(VerifierSettings::read(settings)?).await;
     let metrics = Metrics::new(std::sync::Arc::new(SystemClock));
-    let handle = service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(batch::verify_all(&context, &metrics, event.payload).await)
+    let handle = service_fn(async |event: LambdaEvent<Value>| {
+        let ends = Timestamp::from_millisecond(i64::try_from(event.context.deadline)?)?;
+        invocation::handle(&context, &metrics, event.payload, ends)
+            .await
+            .map_err(Error::from)
     });
     lambda_runtime::run(handle).await
 }

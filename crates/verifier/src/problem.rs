@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use portwarden_core::{
     arn::RoleArn,
     id::{AccountId, ExternalId, Region},
+    integration::silent,
     problem::Problem,
+    verdict::NOT_ASSUMABLE,
 };
 use serde_json::json;
 
@@ -111,7 +113,7 @@ impl Cause {
             Self::OtherAccount(_) => "role_of_other_account",
             Self::Taken => "role_taken",
             Self::NotPropagated => "role_not_propagated",
-            Self::NotAssumable => "role_not_assumable",
+            Self::NotAssumable => NOT_ASSUMABLE,
             Self::RegionDisabled => "sts_region_inactive",
             Self::SessionOfOtherAccount => "session_of_other_account",
             Self::CanaryClosed => "canary_refused",
@@ -223,9 +225,7 @@ impl Cause {
             }
             Self::KeyClosed => "the role may not use the KMS key that encrypts a repository".to_owned(),
             Self::EventPathUnproven => format!("no event has come from {region} yet"),
-            Self::EventPathSilent { last } => {
-                format!("the stack in {region} is silent: its last message came at {last:.0}")
-            }
+            Self::EventPathSilent { last } => silent(region, *last).message,
             Self::CredentialsWrong => {
                 "events come with another user name or password than the integration's".to_owned()
             }
@@ -311,10 +311,7 @@ impl Cause {
             Self::EventPathUnproven => "wait for the stack's next heartbeat, or push any image in the region; if nothing \
                                         comes, check Url, Username and Password of the stack"
                 .to_owned(),
-            Self::EventPathSilent { .. } => format!(
-                "look whether the stack is still there and what its dead-letter queue holds: aws cloudformation \
-                 describe-stacks --region {region}"
-            ),
+            Self::EventPathSilent { last } => silent(region, *last).fix,
             Self::CredentialsWrong => "update the stack with the user name and password of the integration; if they are \
                                        lost, make a new integration"
                 .to_owned(),

@@ -17,6 +17,8 @@ use portwarden_core::{
     endpoint::CredentialChecker,
     id::TenantId,
     integration::{Directory, Integrations},
+    purge::Purge,
+    receipt::AccessReceipts,
 };
 use portwarden_receiver::context::{Context as Receiver, OperatorSettings, Outside as ReceiverOutside};
 use portwarden_scanner::{Context as Scanner, Inline, Outside as ScannerOutside};
@@ -312,6 +314,9 @@ impl Lambda {
                     roles: rights.clone(),
                     policies: rights.clone(),
                     sessions: rights.clone(),
+                    receipts: AccessReceipts::new(rights.clone()),
+                    calls: Arc::default(),
+                    purge: Purge::new(rights.clone(), rights.clone()),
                     secrets: rights.clone(),
                     again: rights.clone(),
                     ecr: rights.clone(),
@@ -330,6 +335,7 @@ impl Lambda {
                     objects: rights.clone(),
                     documents: rights.clone(),
                     roles: rights.clone(),
+                    calls: Arc::default(),
                     ecr: rights.clone(),
                     registries: rights.clone(),
                     scans: rights.clone(),

@@ -3,6 +3,7 @@ use portwarden_aws::{Bucket, EventBus, ScanQueue, VerifyQueue};
 use portwarden_core::{
     announce::{Announce as _, Announcement, ConnectionChanged},
     id::{IntegrationId, RequestId, TenantId},
+    integration::Light,
     object::{Document, ReadObject as _, WriteObject as _},
     problem::chain,
     random::OsRandomness,
@@ -113,8 +114,10 @@ async fn a_bus_that_is_there_takes_events() {
         tenant: TenantId::generate(&OsRandomness),
         integration: IntegrationId::generate(&OsRandomness),
         region: region(),
-        proven: true,
+        number: 1,
+        status: Light::Green,
         code: None,
+        sentence: "all is well".to_owned(),
         at: "2026-01-01T00:00:00Z".parse().unwrap(),
         trace_id: "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap(),
     });

@@ -23,6 +23,8 @@ pub enum Metric {
     ProbeRefused,
     /// Tests of a connection that came to no verdict.
     VerificationsFailed,
+    /// Rounds that were begun and ended, of the verifier.
+    RoundsMade,
     /// Scans that ended with a report.
     ScansReported,
     /// Scans whose report says that something is missing in it.
@@ -61,11 +63,12 @@ pub const NAMESPACE: &str = "Portwarden";
 
 impl Metric {
     /// One of each.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::EventsAccepted { kind: "other" },
         Self::EventsRefused { code: "unavailable" },
         Self::ProbeRefused,
         Self::VerificationsFailed,
+        Self::RoundsMade,
         Self::ScansReported,
         Self::ScansPartial,
         Self::ScansRefused,
@@ -88,6 +91,7 @@ impl Metric {
             Self::EventsRefused { .. } => "EventsRefused",
             Self::ProbeRefused => "ProbeRefused",
             Self::VerificationsFailed => "VerificationsFailed",
+            Self::RoundsMade => "RoundsMade",
             Self::ScansReported => "ScansReported",
             Self::ScansPartial => "ScansPartial",
             Self::ScansRefused => "ScansRefused",
@@ -106,7 +110,7 @@ impl Metric {
     pub fn service(self) -> Service {
         match self {
             Self::EventsAccepted { .. } | Self::EventsRefused { .. } => Service::Receiver,
-            Self::ProbeRefused | Self::VerificationsFailed => Service::Verifier,
+            Self::ProbeRefused | Self::VerificationsFailed | Self::RoundsMade => Service::Verifier,
             Self::RequestsFailed => Service::Console,
             Self::ScansReported
             | Self::ScansPartial

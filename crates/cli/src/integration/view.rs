@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use jiff::Timestamp;
 use portwarden_core::{
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
-    integration::{Connection, RegionConnection, Trust},
+    integration::{Connection, RegionConnection, Removal, Status, Trust},
     verdict::{Check, Conclusion, Outcome, Probe, Verdict},
 };
 use serde::Serialize;
@@ -24,13 +24,20 @@ pub(crate) struct IntegrationView {
     events_url: String,
     created_at: Timestamp,
     removed_at: Option<Timestamp>,
+    /// How it is as a whole.
+    status: Status,
     regions: BTreeMap<Region, RegionView>,
+    /// The receipt of its removal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removal: Option<Removal>,
 }
 
 #[derive(Debug, Serialize)]
 struct RegionView {
     #[serde(flatten)]
     trust: Trust,
+    /// How the region is.
+    status: Option<Status>,
     /// The user names that events may come with.
     usernames: Vec<String>,
     last_heartbeat: Option<Timestamp>,
@@ -38,11 +45,12 @@ struct RegionView {
 }
 
 impl IntegrationView {
-    /// Takes from a connection what is shown of it; `events_url` is that of all integrations.
-    pub(crate) fn new(connection: &Connection, events_url: &str) -> Self {
+    /// Takes from a connection what is shown of it now; `events_url` is that of all integrations.
+    pub(crate) fn new(connection: &Connection, events_url: &str, now: Timestamp) -> Self {
         let integration = &connection.integration;
         let region_view = |region: &RegionConnection| RegionView {
             trust: region.trust.clone(),
+            status: connection.status(&region.region, now),
             usernames: region
                 .credentials
                 .iter()
@@ -60,12 +68,19 @@ impl IntegrationView {
             events_url: format!("{events_url}/{}", integration.id),
             created_at: integration.created_at,
             removed_at: integration.removed_at,
+            status: connection.overall(now),
             regions: connection
                 .regions
                 .iter()
                 .map(|(name, region)| (name.clone(), region_view(region)))
                 .collect(),
+            removal: None,
         }
+    }
+
+    /// Adds the receipt of a removed integration.
+    pub(crate) fn with_removal(self, removal: Option<Removal>) -> Self {
+        Self { removal, ..self }
     }
 
     /// Writes it for people.
@@ -81,11 +96,16 @@ impl IntegrationView {
             self.events_url,
             self.created_at
         );
-        if let Some(removed_at) = self.removed_at {
-            add(&mut text, format_args!("removed      {removed_at:.0}\n"));
+        match (&self.removal, self.removed_at) {
+            (Some(removal), _) => text.push_str(&removal_text(removal)),
+            (None, Some(removed_at)) => add(&mut text, format_args!("removed      {removed_at:.0}\n")),
+            (None, None) => {}
         }
         for (name, region) in &self.regions {
             add(&mut text, format_args!("\n{name}: {}\n", state(&region.trust)));
+            if let Some(status) = &region.status {
+                text.push_str(&status_text(status));
+            }
             if let Some(role) = region.trust.role() {
                 add(&mut text, format_args!("  role            {role}\n"));
             }
@@ -103,21 +123,15 @@ impl IntegrationView {
 /// Writes integrations for people, a line each.
 pub(crate) fn list(integrations: &[IntegrationView]) -> String {
     let row = |view: &IntegrationView| {
-        let regions = view
-            .regions
-            .iter()
-            .map(|(name, region)| format!("{name} {}", state(&region.trust)));
-        let regions = match view.removed_at {
-            Some(_) => "removed".to_owned(),
-            None => regions.collect::<Vec<_>>().join(", "),
-        };
+        let regions: Vec<&str> = view.regions.keys().map(Region::as_str).collect();
         [
             view.integration.to_string(),
             view.account
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), AccountId::to_string),
             view.name.clone(),
-            regions,
+            view.status.light.name().to_owned(),
+            regions.join(", "),
         ]
     };
     let rows: Vec<_> = integrations.iter().map(row).collect();
@@ -125,9 +139,44 @@ pub(crate) fn list(integrations: &[IntegrationView]) -> String {
         Column::new("INTEGRATION"),
         Column::new("ACCOUNT"),
         Column::up_to("NAME", 30),
+        Column::new("STATUS"),
         Column::new("REGIONS"),
     ];
     table(&columns, &rows)
+}
+
+/// Writes the receipt of a removal.
+pub(super) fn removal_text(removal: &Removal) -> String {
+    let reason = removal.reason.sentence();
+    let mut text = format!("removed      {:.0}: {reason}\n", removal.removed_at);
+    let deleted = &removal.deleted;
+    match removal.purged_at {
+        None => add(
+            &mut text,
+            format_args!("deleted      from {:.0} on\n", removal.purge_from),
+        ),
+        Some(at) => add(
+            &mut text,
+            format_args!(
+                "deleted      {at:.0}: {} regions, {} places of images, {} images, {} reports, SBOMs and layer catalogues\n",
+                deleted.regions, deleted.locations, deleted.images, deleted.objects
+            ),
+        ),
+    }
+    text
+}
+
+/// Writes how a region is: the word, the sentence, and what to do.
+fn status_text(status: &Status) -> String {
+    let mut text = format!(
+        "  status          {}: {}\n",
+        status.light.name(),
+        printable(&status.sentence)
+    );
+    if let Some(at) = status.last_proof {
+        add(&mut text, format_args!("  last proof      {at:.0}\n"));
+    }
+    text
 }
 
 fn state(trust: &Trust) -> &'static str {
@@ -307,7 +356,8 @@ mod tests {
     #[tokio::test]
     async fn no_hash_and_no_salt_is_shown() {
         let connection = connection().await;
-        let view = IntegrationView::new(&connection, "https://api.example/v1/events");
+        let now = Timestamp::UNIX_EPOCH;
+        let view = IntegrationView::new(&connection, "https://api.example/v1/events", now);
         let json = serde_json::to_string(&view).unwrap();
         let stored = serde_json::to_value(&connection.integration).unwrap();
         let salt = stored["salt"].as_str().unwrap();
@@ -326,21 +376,27 @@ mod tests {
     #[tokio::test]
     async fn an_integration_is_listed_and_shown() {
         let mut connection = connection().await;
-        let view =
-            |connection: &Connection| IntegrationView::new(connection, "https://api.example/v1/events");
+        let view = |connection: &Connection| {
+            IntegrationView::new(connection, "https://api.example/v1/events", Timestamp::UNIX_EPOCH)
+        };
         let id = connection.integration.id.clone();
         let text = view(&connection).to_text();
         assert!(
             text.contains(&format!("\nendpoint     https://api.example/v1/events/{id}\n")),
             "{text}"
         );
-        assert!(text.ends_with("\neu-central-1: no role named\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "\neu-central-1: no role named\n  status          pending: waits for the stack to say that it is there\n"
+            ),
+            "{text}"
+        );
         let listed = list(&[view(&connection)]);
         assert_eq!(
             listed.lines().nth(1).unwrap(),
-            format!("{id}  -        production  eu-central-1 no role named")
+            format!("{id}  -        production  pending  eu-central-1")
         );
         connection.integration.removed_at = Some(Timestamp::UNIX_EPOCH);
-        assert!(list(&[view(&connection)]).ends_with("  removed\n"));
+        assert!(list(&[view(&connection)]).ends_with("  removed  eu-central-1\n"));
     }
 }

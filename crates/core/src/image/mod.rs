@@ -4,6 +4,7 @@
 //! follows from, so that a list never tells anything else than the image itself: see [`record`].
 
 mod list;
+mod place;
 mod record;
 mod scan;
 
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use list::{Cursor, CursorError, ImageSummary, LatestScan, List, Located, PlaceSummary, RepositoryId};
+pub(crate) use place::KnownPlace;
 pub use scan::{Claimed, FinishError, Released, ScanLease, ScanResult, ScanSummary};
 
 /// The images of tenants.

@@ -8,11 +8,13 @@ use portwarden_oci::Digest;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ImageSummary, LatestScan, Located, Location, RepositoryId,
+    ImageSummary, KnownPlace, LatestScan, Located, Location, RepositoryId,
     list::{newest_key, repository_key},
+    place::Forgetting,
     scan::ScanRecord,
 };
 use crate::{
+    id::IntegrationId,
     scope::TenantScope,
     store::{Condition, Key, Partition, Revision, Store, StoreError, Stored, Write},
 };
@@ -64,6 +66,15 @@ impl<T: DeserializeOwned> Item<T> {
             revision: stored.revision,
             body: stored.parse()?,
         })
+    }
+}
+
+impl<T> Item<T> {
+    fn delete(&self) -> Write {
+        Write::Delete {
+            key: self.key.clone(),
+            condition: Condition::Unchanged(self.revision),
+        }
     }
 }
 
@@ -127,17 +138,19 @@ impl ImageRecord {
             let repository = RepositoryId::of(&location);
             writes.push(Write::put(repository.key(scope), &repository, Condition::None));
         }
-        let entry = |location: &Location| {
-            let entry = Located {
-                digest: self.digest,
-                location: location.clone(),
-            };
-            location
-                .is_present()
-                .then(|| (repository_key(scope, &entry), entry))
-        };
-        let old = before.as_ref().and_then(|before| entry(&before.body));
-        push_moved(&mut writes, old.as_ref(), entry(&location).as_ref());
+        if before
+            .as_ref()
+            .is_none_or(|before| before.body.integration != location.integration)
+        {
+            let place = KnownPlace::of(self.digest, &location);
+            writes.push(Write::put(
+                place.key(scope, &location.integration),
+                &place,
+                Condition::None,
+            ));
+        }
+        let old = before.as_ref().and_then(|before| self.entry(scope, &before.body));
+        push_moved(&mut writes, old.as_ref(), self.entry(scope, &location).as_ref());
         // Nothing but its content counts from here on.
         self.locations.push(Item {
             key,
@@ -146,6 +159,63 @@ impl ImageRecord {
         });
         self.push_summary(scope, &mut writes);
         writes
+    }
+
+    /// The entry of a place in the list of its repository, if the image lies there.
+    fn entry(&self, scope: &TenantScope, location: &Location) -> Option<(Key, Located)> {
+        let entry = Located {
+            digest: self.digest,
+            location: location.clone(),
+        };
+        location
+            .is_present()
+            .then(|| (repository_key(scope, &entry), entry))
+    }
+
+    /// The writes that forget the image in a place of an integration, and all of it if no place is left.
+    pub(super) fn forget(
+        mut self,
+        scope: &TenantScope,
+        integration: &IntegrationId,
+        place: &RepositoryId,
+    ) -> Forgetting {
+        let mut writes = Vec::new();
+        let is_it = |item: &Item<Location>| {
+            RepositoryId::of(&item.body) == *place && item.body.integration == *integration
+        };
+        let Some(index) = self.locations.iter().position(is_it) else {
+            return Forgetting {
+                writes,
+                last_of: None,
+                was_there: false,
+            };
+        };
+        let location = self.locations.swap_remove(index);
+        let old = self.entry(scope, &location.body);
+        push_moved(&mut writes, old.as_ref(), None);
+        writes.push(location.delete());
+        if !self.locations.is_empty() {
+            self.push_summary(scope, &mut writes);
+            return Forgetting {
+                writes,
+                last_of: None,
+                was_there: true,
+            };
+        }
+        if let Some(summary) = &self.summary {
+            if summary.body.place_count > 0 {
+                let (key, condition) = (newest_key(scope, &summary.body), Condition::None);
+                writes.push(Write::Delete { key, condition });
+            }
+            writes.push(summary.delete());
+        }
+        writes.extend(self.scans.iter().map(Item::delete));
+        let version = |item: &Item<ScanRecord>| item.key.sort().rsplit('#').next()?.parse().ok();
+        Forgetting {
+            writes,
+            last_of: Some(self.scans.iter().filter_map(version).collect()),
+            was_there: true,
+        }
     }
 
     /// The writes that note that a scan is done, apart from the scan itself.

@@ -17,7 +17,7 @@ use crate::{
 /// What comes before or above tenants: a closed list of queries that return no tenant's content.
 #[derive(Clone)]
 pub struct Directory {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
 }
 
 /// Who has a role.

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    Connection, Integration, RegionConnection, Trust,
+    Connection, Integration, RegionConnection, Scheduled, Trust,
     directory::{Owner, external_id_key, integration_key},
     records::{
         HeartbeatRecord, heartbeat_item, integration_item, read_connection, read_connections, region_item,
@@ -171,38 +171,8 @@ impl Integrations {
             &RegionConnection::new(region.clone()),
             Condition::Absent,
         );
-        try_write(&*self.store, &[write]).await?;
+        try_write(&*self.store, &[write, Scheduled::new(scope, id, region).entry()]).await?;
         Ok(())
-    }
-
-    /// Removes an integration: its events are answered with "gone" and its role is used no more.
-    ///
-    /// Its ids are kept, so that they are never given out again. Tells whether there was one to remove.
-    pub async fn remove(
-        &self,
-        scope: &TenantScope,
-        id: &IntegrationId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let key = integration_item(scope, id);
-        update(
-            &*self.store,
-            &key,
-            |integration: Option<Integration>| match integration {
-                Some(integration) if integration.removed_at.is_none() => {
-                    let removed_at = Some(now);
-                    Change::Put(
-                        Integration {
-                            removed_at,
-                            ..integration
-                        },
-                        true,
-                    )
-                }
-                Some(_) | None => Change::Keep(false),
-            },
-        )
-        .await
     }
 }
 
@@ -223,12 +193,10 @@ pub(super) fn creation(scope: &TenantScope, connection: &Connection) -> Vec<Writ
             Condition::Absent,
         ),
     ];
-    writes.extend(connection.regions.values().map(|region| {
-        Write::put(
-            region_item(scope, &integration.id, &region.region),
-            region,
-            Condition::Absent,
-        )
-    }));
+    for region in connection.regions.values() {
+        let key = region_item(scope, &integration.id, &region.region);
+        writes.push(Write::put(key, region, Condition::Absent));
+        writes.push(Scheduled::new(scope, &integration.id, &region.region).entry());
+    }
     writes
 }

@@ -5,7 +5,12 @@ mod credentials;
 mod directory;
 mod integrations;
 mod operator;
+mod orphans;
 mod records;
+mod removal;
+mod rounds;
+mod status;
+mod told;
 mod trust;
 
 #[cfg(test)]
@@ -28,6 +33,11 @@ use crate::{
 pub use asked::{NoRotation, NotOneAccount, Renamed};
 pub use directory::{Directory, RoleOwner};
 pub use integrations::{Integrations, NewRegion};
+pub use orphans::{OrphanIntegration, OrphanStack};
+pub use removal::{Deleted, Removal, RemovalReason};
+pub use rounds::{Round, Scheduled, Slot};
+pub use status::{Light, NEVER_CONNECTED, Status, silent};
+pub use told::StatusChange;
 pub use trust::{Confirmed, RecordVerdictError, RecordedVerdict, Trust};
 
 /// One AWS account that a tenant connects, or the operator's own.
@@ -68,6 +78,33 @@ pub struct RegionConnection {
     /// Until when a claim with other credentials is looked at, since the stack makes new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal_until: Option<Timestamp>,
+    /// When a role was last proven, whatever has become of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_proven: Option<Timestamp>,
+    /// Since when the role does not open for us any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
+}
+
+/// A role that no test could open any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Since when.
+    pub since: Timestamp,
+    /// How many tests found it so.
+    pub tests: u32,
+}
+
+impl Closed {
+    /// How long a role may stay closed before its tenant counts as gone.
+    pub const LEFT_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+    /// How many tests must have found it closed by then: most of the daily ones.
+    pub const LEFT_AFTER_TESTS: u32 = 5;
+
+    fn means_left(self, now: Timestamp) -> bool {
+        self.since + Self::LEFT_AFTER <= now && self.tests >= Self::LEFT_AFTER_TESTS
+    }
 }
 
 impl RegionConnection {
@@ -80,6 +117,8 @@ impl RegionConnection {
             verdict: None,
             claim: None,
             renewal_until: None,
+            last_proven: None,
+            closed: None,
         }
     }
 }
@@ -126,6 +165,19 @@ impl Connection {
         self.heartbeats.get(region)?.checked_add(missed).ok()
     }
 
+    /// Tells whether the tenant has left without a word: each role that was ever proven refuses us, test after test.
+    ///
+    /// A role that trusts too many opens for us, and is no farewell.
+    pub fn has_left(&self, now: Timestamp) -> bool {
+        let mut known = self
+            .regions
+            .values()
+            .filter(|region| region.last_proven.is_some())
+            .peekable();
+        known.peek().is_some()
+            && known.all(|region| region.closed.is_some_and(|closed| closed.means_left(now)))
+    }
+
     /// Returns what opens a region's registry, if the integration is there and the role is proven.
     pub fn trusted_role(&self, region: &Region) -> Option<TrustedRole> {
         if self.integration.removed_at.is_some() {
@@ -135,6 +187,7 @@ impl Connection {
             Trust::Proven { role, .. } if self.integration.account.as_ref() == Some(role.account()) => {
                 Some(TrustedRole::new(
                     TenantScope::of(self.integration.tenant.clone()),
+                    self.integration.id.clone(),
                     role.clone(),
                     self.integration.external_id.clone(),
                     region.clone(),

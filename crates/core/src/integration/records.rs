@@ -1,4 +1,5 @@
-//! The items of an integration in its tenant's partition: itself, its regions, its heartbeats.
+//! The items of an integration in its tenant's partition: itself, its regions, its heartbeats, what was told of them,
+//! and its removal.
 
 use std::collections::BTreeMap;
 
@@ -62,12 +63,14 @@ fn connections(items: Vec<Stored>) -> Result<Vec<Connection>, StoreError> {
                 regions: BTreeMap::new(),
                 heartbeats: std::mem::take(&mut heartbeats),
             }),
-            _ => {
+            Some(REGION) => {
                 let region: RegionConnection = item.parse()?;
                 if let Some(connection) = found.last_mut() {
                     connection.regions.insert(region.region.clone(), region);
                 }
             }
+            // What was told of the regions, and what became of an integration that was removed.
+            _ => {}
         }
     }
     Ok(found)
@@ -83,6 +86,8 @@ pub(super) struct HeartbeatRecord {
 const INTEGRATION: &str = "integration";
 const REGION: &str = "region";
 const HEARTBEAT: &str = "heartbeat";
+const TOLD: &str = "told";
+const REMOVAL: &str = "removal";
 
 fn partition(scope: &TenantScope) -> Partition {
     scope.partition(&["integrations"])
@@ -98,4 +103,12 @@ pub(super) fn region_item(scope: &TenantScope, id: &IntegrationId, region: &Regi
 
 pub(super) fn heartbeat_item(scope: &TenantScope, id: &IntegrationId, region: &Region) -> Key {
     partition(scope).key(&[id.as_str(), HEARTBEAT, region.as_str()])
+}
+
+pub(super) fn told_item(scope: &TenantScope, id: &IntegrationId, region: &Region) -> Key {
+    partition(scope).key(&[id.as_str(), TOLD, region.as_str()])
+}
+
+pub(super) fn removal_item(scope: &TenantScope, id: &IntegrationId) -> Key {
+    partition(scope).key(&[id.as_str(), REMOVAL])
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Integration, Integrations, RegionConnection,
+    Closed, Integration, Integrations, RegionConnection,
     directory::{Owner, role_key},
     records::{integration_item, read_connection, region_item},
 };
@@ -14,7 +14,7 @@ use crate::{
     id::{AccountId, IntegrationId, Region},
     scope::TenantScope,
     store::{Change, Condition, StoreError, Stored, Write, contended, try_write, update},
-    verdict::{Conclusion, Verdict},
+    verdict::{Check, Conclusion, NOT_ASSUMABLE, Outcome, Verdict},
 };
 
 /// What is known of a region's role.
@@ -118,7 +118,7 @@ pub enum RecordVerdictError {
 }
 
 /// How often a write is tried again when somebody else wrote in between.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 impl Integrations {
     /// Stores what a test of `role`, which the tenant named, found, and what follows from it, in one transaction.
@@ -200,6 +200,12 @@ impl Integrations {
                 connection.claim = None;
             }
             connection.trust = now.clone();
+            if now.is_proven() && verdict.conclusion() == Conclusion::Trusted {
+                connection.last_proven = Some(verdict.at);
+            }
+            if is_of_role {
+                connection.closed = closed(connection.closed, verdict);
+            }
             let mut writes = vec![Write::put(
                 stored_region.key.clone(),
                 &connection,
@@ -307,6 +313,25 @@ impl Integrations {
             key: role_key(role),
             condition,
         }))
+    }
+}
+
+/// Since when a role does not open, after one more test of it.
+fn closed(before: Option<Closed>, verdict: &Verdict) -> Option<Closed> {
+    match verdict.outcome(Check::OpensWithExternalId) {
+        Some(Outcome::Passed) => None,
+        Some(Outcome::Failed(problem)) if problem.code == NOT_ASSUMABLE => {
+            let before = before.unwrap_or(Closed {
+                since: verdict.at,
+                tests: 0,
+            });
+            Some(Closed {
+                tests: before.tests.saturating_add(1),
+                ..before
+            })
+        }
+        // A region that is switched off, or a test that found nothing out, is neither.
+        _ => before,
     }
 }
 

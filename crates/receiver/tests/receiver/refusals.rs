@@ -183,6 +183,22 @@ async fn a_removed_integration_is_gone_for_its_last_credentials_only() {
     world.restart();
     assert_eq!(world.post(&push("after")).await.row(), gone);
     assert_eq!(world.outside.queues.take_scans().len(), 1);
+    // The operator sees whose stack was forgotten, and of strangers no more than that there are some.
+    let unknown = IntegrationId::generate(&OsRandomness);
+    for body in [push("unknown"), events::load("heartbeat")] {
+        assert_eq!(
+            world.http(&to(request(&body), &unknown)).await.row(),
+            NOT_ACCEPTED
+        );
+    }
+    let operator = portwarden_core::scope::OperatorScope::of_this_process();
+    let directory = portwarden_core::integration::Directory::new(world.outside.clone());
+    let orphans = directory.orphan_stacks(operator).await.unwrap();
+    let orphans: Vec<_> = orphans
+        .iter()
+        .map(|orphan| (&orphan.integration, orphan.known, orphan.minutes))
+        .collect();
+    assert_eq!(orphans, [(world.id(), true, 1), (&unknown, false, 1)]);
 }
 
 #[tokio::test]

@@ -173,6 +173,7 @@ impl World {
             objects: objects.clone(),
             documents: objects,
             roles: self.aws.clone(),
+            calls: Arc::default(),
             ecr: self.aws.clone(),
             registries: self.aws.clone(),
             scans: queues.clone(),

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod quick;
+mod round;
 mod trust;
 mod world;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use portwarden_core::{
-    announce::Announcement,
     clock::Clock as _,
     id::{ExternalId, IntegrationId},
-    integration::Trust,
+    integration::{Light, Trust},
     random::OsRandomness,
     scope::OperatorScope,
     session::AssumeError,
@@ -39,7 +38,10 @@ async fn a_role_that_opens_for_us_only_is_trusted_and_told() {
             .all(|(call, kind)| call.starts_with(kind)),
         "{order:?}"
     );
-    assert!(matches!(&bench.bus.take()[..], [Announcement::ConnectionChanged(changed)] if changed.proven));
+    assert_eq!(
+        bench.told(),
+        [(1, Light::Pending, Some("event_path_unproven".to_owned()))]
+    );
 
     let at = world.clock.now();
     bench
@@ -48,7 +50,9 @@ async fn a_role_that_opens_for_us_only_is_trusted_and_told() {
         .await
         .unwrap();
     assert!(bench.verdict(&world, &party).await.is_green());
-    assert_eq!(bench.bus.take(), [], "nothing changed");
+    assert_eq!(bench.told(), [(2, Light::Green, None)]);
+    assert!(bench.verdict(&world, &party).await.is_green());
+    assert_eq!(bench.told(), [], "nothing changed");
 }
 
 #[tokio::test]
@@ -119,7 +123,8 @@ async fn every_kind_of_wide_trust_is_refused_with_its_cause() {
             matches!(tried, Some(Outcome::Skipped { .. })),
             "{name}: {tried:?}"
         );
-        assert_eq!(bench.bus.take(), [], "{name}: it was never proven");
+        let told = bench.told();
+        assert_eq!(told, [(1, Light::Red, Some(expected.to_owned()))], "{name}");
     }
 }
 
@@ -137,11 +142,16 @@ async fn a_proven_role_that_becomes_too_wide_is_suspended_at_once() {
         .unwrap()
         .unwrap();
     assert_eq!(connection.trusted_role(&region()), None);
-    let told = bench.bus.take();
+    assert_eq!(
+        bench.told(),
+        [(2, Light::Red, Some("trust_without_external_id".to_owned()))]
+    );
+    let status = connection.status(&region(), Timestamp::UNIX_EPOCH).unwrap();
     assert!(
-        matches!(&told[..], [Announcement::ConnectionChanged(changed)]
-            if !changed.proven && changed.code.as_deref() == Some("trust_without_external_id")),
-        "{told:?}"
+        status
+            .sentence
+            .starts_with("suspended: the role opens for us without"),
+        "{status:?}"
     );
 }
 

@@ -8,14 +8,17 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portwarden_core::{
-    announce::MemoryBus,
+    announce::{Announcement, MemoryBus},
     arn::{RoleArn, SecretArn},
     clock::ManualClock,
     ecr::{EcrError, ProbeEcr, RegistryId},
     endpoint::{Password, Username},
     id::{ExternalId, IntegrationId, Region, RequestId, TenantId},
-    integration::{Connection, Directory, Integrations, NewRegion, Trust},
+    integration::{Connection, Directory, Integrations, Light, NewRegion, Trust},
+    object::MemoryObjects,
+    purge::Purge,
     random::OsRandomness,
+    receipt::{AccessReceipts, CallCounter},
     scope::{OperatorScope, TenantScope},
     session::{AssumeError, AssumeRole, ProbeRole, Purpose, Session, SessionName, TrustedRole},
     store::MemoryStore,
@@ -313,15 +316,26 @@ impl Bench {
         .await
     }
 
-    pub(crate) async fn run(&self, world: &Arc<World>, party: &Party, request: VerifyRequest) -> Verified {
-        *world.right.lock().unwrap() = party.external_id.to_string();
-        let context = Context {
+    /// Takes what was told: the numbers of the changes, and what the status became.
+    pub(crate) fn told(&self) -> Vec<(u64, Light, Option<String>)> {
+        let told = self.bus.take().into_iter().map(|told| match told {
+            Announcement::ConnectionChanged(changed) => (changed.number, changed.status, changed.code),
+            other @ Announcement::ImageScanned(_) => panic!("not ours to say: {other:?}"),
+        });
+        told.collect()
+    }
+
+    pub(crate) fn context(&self, world: &Arc<World>) -> Context {
+        Context {
             integrations: self.integrations(),
             directory: Directory::new(self.store.clone()),
             roles: world.clone(),
             ecr: world.clone(),
             policies: world.clone(),
             sessions: world.clone(),
+            receipts: AccessReceipts::new(self.store.clone()),
+            calls: Arc::new(CallCounter::default()),
+            purge: Purge::new(self.store.clone(), Arc::new(MemoryObjects::default())),
             secrets: world.clone(),
             again: self.queues.clone(),
             bus: self.bus.clone(),
@@ -329,8 +343,12 @@ impl Bench {
             randomness: Arc::new(OsRandomness),
             connector: CONNECTOR.parse().unwrap(),
             patience: PATIENCE.to_vec(),
-        };
-        verify(&context, &request).await.unwrap()
+        }
+    }
+
+    pub(crate) async fn run(&self, world: &Arc<World>, party: &Party, request: VerifyRequest) -> Verified {
+        *world.right.lock().unwrap() = party.external_id.to_string();
+        verify(&self.context(world), &request).await.unwrap()
     }
 
     pub(crate) async fn verdict(&self, world: &Arc<World>, party: &Party) -> Verdict {

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use portwarden_core::object::{ObjectError, ObjectKey, ReadObject, WriteObject};
+use portwarden_core::object::{ObjectError, ObjectKey, ReadObject, RemoveObject, WriteObject};
 
 use super::at_once;
 use crate::{
@@ -31,6 +31,18 @@ impl WriteObject for Process {
             let checked = check(state, self.id, key);
             state.judge(checked);
             at_once(state.objects.write_object(key, content_type, content))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl RemoveObject for Process {
+    async fn remove_object(&self, key: &ObjectKey) -> Result<(), ObjectError> {
+        self.call("bucket delete", key, |state| {
+            let checked = check(state, self.id, key);
+            state.judge(checked);
+            at_once(state.objects.remove_object(key))
         })
         .await
     }

@@ -1,0 +1,505 @@
+//! What is known of a removed integration is deleted, in small steps that can be made again from anywhere.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use portwarden_oci::Digest;
+use serde::Deserialize;
+
+use crate::{
+    ecr::RegistryId,
+    id::IntegrationId,
+    image::{Images, KnownPlace},
+    integration::Integrations,
+    object::{Document, ObjectError, ObjectKey, ReadObject, RemoveObject},
+    scope::TenantScope,
+    store::{Store, StoreError},
+};
+
+/// Deletes what is known of removed integrations.
+#[derive(Clone)]
+pub struct Purge {
+    images: Images,
+    integrations: Integrations,
+    objects: Arc<dyn PurgeObjects>,
+}
+
+/// Reads and deletes objects.
+pub trait PurgeObjects: ReadObject + RemoveObject {}
+
+impl<T: ReadObject + RemoveObject> PurgeObjects for T {}
+
+/// Whether something is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// There is more.
+    Some,
+    /// All is deleted, and the receipt says so; or there is nothing to delete yet.
+    All,
+}
+
+/// Why a purge did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bucket did not answer.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+/// How many places of images one step deletes.
+const STEP: usize = 25;
+
+/// What of a report says which objects belong to it.
+#[derive(Deserialize)]
+struct ReportParts {
+    platforms: Vec<PlatformParts>,
+}
+
+#[derive(Deserialize)]
+struct PlatformParts {
+    digest: Digest,
+    #[serde(default)]
+    layers: Vec<LayerParts>,
+}
+
+#[derive(Deserialize)]
+struct LayerParts {
+    digest: Digest,
+}
+
+impl Purge {
+    /// Works on a store and a bucket.
+    pub fn new(store: Arc<dyn Store>, objects: Arc<dyn PurgeObjects>) -> Self {
+        Self {
+            images: Images::new(store.clone()),
+            integrations: Integrations::new(store),
+            objects,
+        }
+    }
+
+    /// Deletes the next part of an integration whose time has come.
+    ///
+    /// Objects go first and the items that lead to them last, together with what the receipt counts, so that a step that was
+    /// cut off is made again and counted once.
+    pub async fn step(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        now: Timestamp,
+    ) -> Result<Purged, PurgeError> {
+        let removal = self.integrations.removal(scope, id).await?;
+        let Some(removal) = removal.filter(|removal| removal.is_due(now)) else {
+            return Ok(Purged::All);
+        };
+        let places = self.images.places(scope, id, STEP).await?;
+        for place in &places {
+            self.forget(scope, id, place).await?;
+        }
+        if !places.is_empty() {
+            return Ok(Purged::Some);
+        }
+        if let Some(account) = &removal.account {
+            for region in &removal.regions {
+                let registry = RegistryId {
+                    account: account.clone(),
+                    region: region.clone(),
+                };
+                self.images.forget_repositories(scope, &registry).await?;
+            }
+        }
+        self.integrations.forget_regions(scope, id, now).await?;
+        Ok(Purged::All)
+    }
+
+    /// Forgets an image in a place, and all of it if the tenant has it nowhere else.
+    async fn forget(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        place: &KnownPlace,
+    ) -> Result<(), PurgeError> {
+        let forgetting = self.images.forget(scope, id, place).await?;
+        let mut objects = 0;
+        for version in forgetting.last_of.iter().flatten() {
+            objects += self.delete_documents(scope, &place.digest, *version).await?;
+        }
+        let is_last = forgetting.last_of.is_some();
+        // If somebody wrote in between, the next step reads it again.
+        self.integrations
+            .count_deleted(scope, id, forgetting.writes, |deleted| {
+                deleted.locations += u64::from(forgetting.was_there);
+                deleted.images += u64::from(is_last);
+                deleted.objects += objects;
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes what one version of the catalog left of an image; the report, which leads to the rest, goes last.
+    async fn delete_documents(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        version: u32,
+    ) -> Result<u64, PurgeError> {
+        let report = scope.image_object(digest, version, Document::Report);
+        let parts = self.objects.read_object(&report).await?;
+        let parts: Option<ReportParts> = parts.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mut keys: BTreeSet<ObjectKey> = BTreeSet::new();
+        for platform in parts.iter().flat_map(|parts| &parts.platforms) {
+            // A platform's image that was pushed by itself is another image of the tenant's.
+            if platform.digest == *digest || !self.images.is_known(scope, &platform.digest).await? {
+                keys.insert(scope.image_object(&platform.digest, version, Document::CycloneDx));
+            }
+            let layers = platform.layers.iter();
+            keys.extend(layers.map(|layer| scope.layer_object(&layer.digest, version)));
+        }
+        keys.insert(scope.image_object(digest, version, Document::CycloneDx));
+        keys.insert(scope.image_object(digest, version, Document::Findings));
+        let mut deleted = 0;
+        for key in keys.iter().chain([&report]) {
+            self.objects.remove_object(key).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        id::{RequestId, TenantId},
+        image::{Claimed, Location, Presence, ScanResult},
+        integration::{Deleted, NewRegion, Removal},
+        object::{MemoryObjects, WriteObject as _},
+        random::OsRandomness,
+        store::{Key, MemoryStore, Page, Partition, Stored, Write, WriteError},
+        trace::TraceId,
+        work::KnownBy,
+    };
+
+    /// A table that fails at one of its calls.
+    struct Failing(Arc<MemoryStore>, AtomicUsize);
+
+    impl Failing {
+        fn check(&self) -> Result<(), StoreError> {
+            if self.1.fetch_sub(1, Ordering::SeqCst) == 0 {
+                return Err(StoreError::Throttled);
+            }
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Store for Failing {
+        async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+            self.check()?;
+            self.0.get(key).await
+        }
+
+        async fn query(
+            &self,
+            partition: &Partition,
+            prefix: &str,
+            after: Option<&Key>,
+            limit: usize,
+        ) -> Result<Page, StoreError> {
+            self.check()?;
+            self.0.query(partition, prefix, after, limit).await
+        }
+
+        async fn write(&self, writes: &[Write]) -> Result<(), WriteError> {
+            self.check()?;
+            self.0.write(writes).await
+        }
+    }
+
+    struct World {
+        store: Arc<MemoryStore>,
+        objects: Arc<MemoryObjects>,
+        scope: TenantScope,
+        gone: IntegrationId,
+        other: IntegrationId,
+    }
+
+    const VERSION: u32 = 7;
+
+    fn start() -> Timestamp {
+        "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    impl World {
+        /// Two integrations of a tenant: one image in one, one in both, and one that was deleted, in the first.
+        async fn new() -> Self {
+            let store = Arc::new(MemoryStore::default());
+            let scope = TenantScope::of(TenantId::generate(&OsRandomness));
+            let integrations = Integrations::new(store.clone());
+            let mut ids = Vec::new();
+            for account in ["111122223333", "444455556666"] {
+                let regions = ["eu-west-1", "us-east-1"].map(|region| NewRegion::Quick {
+                    region: region.parse().unwrap(),
+                });
+                let made = integrations
+                    .create(&scope, "a name", &regions, start(), &OsRandomness)
+                    .await;
+                let id = made.unwrap().integration.id;
+                let account = account.parse().unwrap();
+                integrations.confirm_account(&scope, &id, &account).await.unwrap();
+                ids.push((id, account));
+            }
+            let [gone, other] = ids.try_into().unwrap();
+            let world = Self {
+                store,
+                objects: Arc::default(),
+                scope,
+                gone: gone.0.clone(),
+                other: other.0.clone(),
+            };
+            world.push("only", &gone, true).await;
+            world.push("both", &gone, true).await;
+            world.push("both", &other, true).await;
+            world.push("deleted", &gone, true).await;
+            world.push("deleted", &gone, false).await;
+            for name in ["only", "both", "deleted"] {
+                world.scan(name).await;
+            }
+            world
+        }
+
+        async fn push(&self, name: &str, (id, account): &(IntegrationId, crate::id::AccountId), there: bool) {
+            let presence = if there {
+                Presence::Present {
+                    tags: BTreeSet::new(),
+                    pushed_at: None,
+                    archived: false,
+                }
+            } else {
+                Presence::Deleted
+            };
+            let location = Location {
+                integration: id.clone(),
+                account: account.clone(),
+                region: "eu-west-1".parse().unwrap(),
+                repository: "shop/web".parse().unwrap(),
+                presence,
+                observed_at: start() + SignedDuration::from_secs(i64::from(!there)),
+                known_by: KnownBy::Event,
+                known_at: start(),
+            };
+            let images = Images::new(self.store.clone());
+            images
+                .observe(&self.scope, &digest(name), &location)
+                .await
+                .unwrap();
+        }
+
+        async fn scan(&self, name: &str) {
+            let images = Images::new(self.store.clone());
+            let (image, holder) = (digest(name), RequestId::generate(&OsRandomness));
+            let until = start() + SignedDuration::from_mins(1);
+            let claimed = images
+                .claim_scan(&self.scope, &image, VERSION, &holder, start(), until)
+                .await
+                .unwrap();
+            let Claimed::Ours(lease) = claimed else {
+                panic!("{claimed:?}")
+            };
+            let trace = TraceId::generate(start(), &OsRandomness);
+            let result = ScanResult::Reported {
+                packages: 1,
+                partial: false,
+                pulled_bytes: 1,
+                spared_bytes: 0,
+            };
+            images
+                .finish_scan(&self.scope, &lease, trace, start(), result)
+                .await
+                .unwrap();
+            let report = json!({"platforms": [{
+                "digest": image, "layers": [{"digest": digest("base")}, {"digest": digest(&format!("{name} layer"))}],
+            }]});
+            for document in [Document::Report, Document::CycloneDx] {
+                let key = self.scope.image_object(&image, VERSION, document);
+                let content = report.to_string().into_bytes();
+                self.objects
+                    .write_object(&key, "application/json", content)
+                    .await
+                    .unwrap();
+            }
+            for layer in ["base".to_owned(), format!("{name} layer")] {
+                let key = self.scope.layer_object(&digest(&layer), VERSION);
+                self.objects
+                    .write_object(&key, "application/json", Vec::new())
+                    .await
+                    .unwrap();
+            }
+        }
+
+        fn purge(&self, store: Arc<dyn Store>) -> Purge {
+            Purge::new(store, self.objects.clone())
+        }
+
+        async fn removal(&self) -> Removal {
+            let integrations = Integrations::new(self.store.clone());
+            integrations
+                .removal(&self.scope, &self.gone)
+                .await
+                .unwrap()
+                .unwrap()
+        }
+
+        /// Goes on until all is deleted.
+        async fn finish(&self) -> usize {
+            let purge = self.purge(self.store.clone());
+            let mut steps = 0;
+            while purge.step(&self.scope, &self.gone, later()).await.unwrap() == Purged::Some {
+                steps += 1;
+            }
+            steps
+        }
+
+        async fn check(&self) {
+            let images = Images::new(self.store.clone());
+            for (name, places) in [("only", 0), ("deleted", 0), ("both", 1)] {
+                let locations = images.locations(&self.scope, &digest(name)).await.unwrap();
+                assert_eq!(locations.len(), places, "{name}");
+                let scan = images.scan(&self.scope, &digest(name), VERSION).await.unwrap();
+                assert_eq!(scan.is_some(), places > 0, "{name}");
+                let report = self.scope.image_object(&digest(name), VERSION, Document::Report);
+                let report = self.objects.read_object(&report).await.unwrap();
+                assert_eq!(report.is_some(), places > 0, "{name}");
+            }
+            let newest = images.newest(&self.scope, None, 10).await.unwrap().items;
+            assert_eq!(
+                newest.iter().map(|image| image.digest).collect::<Vec<_>>(),
+                [digest("both")]
+            );
+            // The layers of images that are gone, and of no others.
+            let layer = async |name| {
+                let key = self.scope.layer_object(&digest(name), VERSION);
+                self.objects.read_object(&key).await.unwrap().is_some()
+            };
+            assert!(layer("both layer").await && !layer("only layer").await && !layer("deleted layer").await);
+            let left: Vec<String> = self
+                .store
+                .dump()
+                .iter()
+                .map(|item| item.key.to_string())
+                .filter(|key| key.contains(self.gone.as_str()))
+                .map(|key| {
+                    key.replace(self.gone.as_str(), "GONE")
+                        .replace(self.scope.tenant().as_str(), "T")
+                })
+                .collect();
+            let expected = [
+                "D#integration#GONE owner",
+                "T#T#integrations GONE#integration",
+                "T#T#integrations GONE#removal",
+            ];
+            assert_eq!(left, expected, "its ids, and the receipt");
+            let integrations = Integrations::new(self.store.clone());
+            let kept = integrations
+                .find(&self.scope, &self.other)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(kept.regions.len(), 2);
+            let emptied = integrations.find(&self.scope, &self.gone).await.unwrap().unwrap();
+            assert_eq!(
+                (emptied.integration.name.as_str(), emptied.regions.len()),
+                ("", 0)
+            );
+        }
+    }
+
+    fn later() -> Timestamp {
+        start() + Removal::KEPT
+    }
+
+    #[tokio::test]
+    async fn after_thirty_days_all_is_gone_that_no_other_integration_has() {
+        let world = World::new().await;
+        let integrations = Integrations::new(world.store.clone());
+        let before = world.store.dump().len();
+        let purge = world.purge(world.store.clone());
+        assert_eq!(
+            purge.step(&world.scope, &world.gone, later()).await.unwrap(),
+            Purged::All
+        );
+        assert_eq!(world.store.dump().len(), before, "it is not removed");
+        assert!(
+            integrations
+                .remove(&world.scope, &world.gone, start())
+                .await
+                .unwrap()
+        );
+        let too_soon = later() - SignedDuration::from_secs(1);
+        assert_eq!(
+            purge.step(&world.scope, &world.gone, too_soon).await.unwrap(),
+            Purged::All
+        );
+        assert_eq!(world.removal().await.deleted, Deleted::default());
+        assert_eq!(world.finish().await, 1);
+        world.check().await;
+        let receipt = world.removal().await;
+        let expected = Deleted {
+            locations: 3,
+            images: 2,
+            // The names of a report, an SBOM, findings and two layers each.
+            objects: 10,
+            regions: 2,
+        };
+        assert_eq!((receipt.deleted, receipt.purged_at), (expected, Some(later())));
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_is_cut_off_anywhere_is_gone_on_with() {
+        let mut calls = 0;
+        loop {
+            let world = World::new().await;
+            let integrations = Integrations::new(world.store.clone());
+            assert!(
+                integrations
+                    .remove(&world.scope, &world.gone, start())
+                    .await
+                    .unwrap()
+            );
+            let failing = Arc::new(Failing(world.store.clone(), AtomicUsize::new(calls)));
+            let purge = world.purge(failing);
+            let cut_off = loop {
+                match purge.step(&world.scope, &world.gone, later()).await {
+                    Ok(Purged::Some) => {}
+                    Ok(Purged::All) => break false,
+                    Err(_) => break true,
+                }
+            };
+            world.finish().await;
+            world.check().await;
+            let deleted = world.removal().await.deleted;
+            assert_eq!(
+                (deleted.locations, deleted.images, deleted.regions),
+                (3, 2, 2),
+                "call {calls}"
+            );
+            if !cut_off {
+                break;
+            }
+            calls += 1;
+        }
+        assert!(calls > 20, "{calls}");
+    }
+}
