@@ -92,7 +92,6 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         connector: &context.connector,
         claim,
         is_new: request.reason == VerifyReason::Claim && test.last().is_none(),
-        is_proven: test.is_proven(role),
         list: test.list(role),
         last: test.last(),
     };
@@ -142,7 +141,7 @@ impl Test<'_> {
             others.any(|other| other.region != self.region.region && other.trust.is_proven())
         };
         match self.request.reason {
-            VerifyReason::Schedule if self.is_proven(role) => ProbeList::Short,
+            VerifyReason::Schedule if self.is_proven(role) => ProbeList::Daily,
             VerifyReason::Claim | VerifyReason::Stack if has_proven_neighbour() => ProbeList::Short,
             _ => ProbeList::Whole,
         }
@@ -153,7 +152,9 @@ impl Test<'_> {
         // A short list has few calls, and a role that is not new needs no patience.
         let patience = match target.list {
             _ if self.region.trust.is_proven() || self.request.reason == VerifyReason::Schedule => &[],
-            ProbeList::Short => &context.patience[context.patience.len().saturating_sub(2)..],
+            ProbeList::Short | ProbeList::Daily => {
+                &context.patience[context.patience.len().saturating_sub(2)..]
+            }
             ProbeList::Whole => &context.patience[..],
         };
         let prober = Prober {

@@ -60,8 +60,6 @@ pub struct Target<'a> {
     pub claim: Option<&'a Claim>,
     /// Whether the stack says that it has made the role just now.
     pub is_new: bool,
-    /// Whether the role is proven already.
-    pub is_proven: bool,
     /// Which probes are made.
     pub list: ProbeList,
     /// What the last test of the role found.
@@ -73,8 +71,10 @@ pub struct Target<'a> {
 pub enum ProbeList {
     /// Everything, for the first region of an integration and whenever something may be wrong.
     Whole,
-    /// What decides about trust, and what every pull needs: for further regions, and each day.
+    /// What decides about trust, and what every pull needs: for further regions.
     Short,
+    /// The same, with one kind of wrong ExternalId: each day, for a role that is proven.
+    Daily,
 }
 
 /// What decided about trust, and what the role may be asked further.
@@ -224,14 +224,14 @@ impl Prober<'_> {
 
     /// Chooses the ids that must not open the role.
     ///
-    /// A role that is proven is tried with one kind at random, so that each has its days; any other one never with less than
-    /// the two that find every kind: what opens with an id of nobody's opens with a changed one, too.
+    /// A short list has the two that find every kind of wide trust: what opens with an id of nobody's opens with a changed
+    /// one, too. A daily one has one kind at random, so that each has its days.
     fn wrong_external_ids(&self, target: &Target<'_>) -> Vec<String> {
         let all = wrong_external_ids(target.external_id, self.randomness);
         match target.list {
             ProbeList::Whole => all.into(),
-            ProbeList::Short if !target.is_proven => all.into_iter().skip(1).collect(),
-            ProbeList::Short => {
+            ProbeList::Short => all.into_iter().skip(1).collect(),
+            ProbeList::Daily => {
                 let mut byte = [0];
                 self.randomness.fill(&mut byte);
                 let chosen = usize::from(byte[0]) % all.len();
@@ -277,7 +277,7 @@ impl Prober<'_> {
         };
         // A role may be limited to some repositories, so one of them is asked about.
         let named = target.claim.and_then(|claim| claim.repositories.first().cloned());
-        if target.list == ProbeList::Short {
+        if target.list != ProbeList::Whole {
             // IAM decides before ECR looks, so that names of nothing tell as much where there is nothing.
             let repository = named.unwrap_or_else(nothing);
             let (result, described) = split(ecr.describe_images(session, registry, &repository).await);
