@@ -1,4 +1,5 @@
 mod confirm;
+mod coverage;
 mod create;
 mod rotate;
 mod verify;
@@ -12,7 +13,9 @@ use portwarden_core::{
     tenant::Tenant,
 };
 
-use self::{confirm::ConfirmArgs, create::CreateArgs, rotate::RotateArgs, verify::VerifyArgs};
+use self::{
+    confirm::ConfirmArgs, coverage::CoverageArgs, create::CreateArgs, rotate::RotateArgs, verify::VerifyArgs,
+};
 use crate::{
     failure::{Ending, Failure},
     output::Output,
@@ -40,6 +43,8 @@ enum IntegrationCommand {
     Create(CreateArgs),
     /// Confirms the account whose stack claims an integration, from which on its images are read
     Confirm(ConfirmArgs),
+    /// Shows which regions and repositories are watched, and how each image became known
+    Coverage(CoverageArgs),
     /// Expects new credentials of a region's stack, and says how the stack makes them
     Rotate(RotateArgs),
     /// Lists a tenant's integrations
@@ -71,6 +76,7 @@ impl IntegrationArgs {
         match self.command {
             IntegrationCommand::Create(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::Confirm(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::Coverage(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::Rotate(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::List { tenant } => {
                 let stack = self.stack.open().await?;

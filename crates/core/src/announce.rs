@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     id::{AccountId, IntegrationId, Region, TenantId},
     image::ScanResult,
+    reconcile::MissedPushes,
     trace::TraceId,
 };
 
@@ -24,6 +25,8 @@ pub enum Announcement {
     ImageScanned(Box<ImageScanned>),
     /// What is known of a connection's role changed.
     ConnectionChanged(ConnectionChanged),
+    /// A region's events were found missing, or come again.
+    CoverageChanged(CoverageChanged),
 }
 
 impl Announcement {
@@ -32,6 +35,7 @@ impl Announcement {
         match self {
             Self::ImageScanned(_) => "Image Scanned",
             Self::ConnectionChanged(_) => "Connection Changed",
+            Self::CoverageChanged(_) => "Coverage Changed",
         }
     }
 }
@@ -88,6 +92,24 @@ pub struct ConnectionChanged {
     /// When it was found.
     pub at: Timestamp,
     /// What led to the test.
+    pub trace_id: TraceId,
+}
+
+/// A region's events were found missing, or come again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoverageChanged {
+    /// Whose region.
+    pub tenant: TenantId,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The region.
+    pub region: Region,
+    /// What no event had told; none if events come again.
+    pub missed: Option<MissedPushes>,
+    /// When it was found.
+    pub at: Timestamp,
+    /// What led to the comparison.
     pub trace_id: TraceId,
 }
 

@@ -18,6 +18,7 @@ pub mod name;
 pub mod object;
 pub mod problem;
 pub mod random;
+pub mod reconcile;
 pub mod rematch;
 pub mod scope;
 pub mod session;

@@ -16,6 +16,7 @@ use portwarden_core::{
     image::Images,
     integration::Integrations,
     object::{ReadObject, WriteObject},
+    reconcile::Inventories,
     session::{AssumeRole, CachedSessions},
     store::Store,
     work::{QueueScan, QueueVerify},
@@ -29,6 +30,7 @@ use crate::{BlockingThreads, CatalogLayers};
 pub struct Context {
     pub(crate) integrations: Integrations,
     pub(crate) images: Images,
+    pub(crate) inventories: Inventories,
     pub(crate) events: EventLog,
     pub(crate) matcher: Matcher,
     pub(crate) sessions: CachedSessions<Arc<dyn AssumeRole>>,
@@ -74,6 +76,7 @@ impl Context {
         Self {
             integrations: Integrations::new(outside.store.clone()),
             images: Images::new(outside.store.clone()),
+            inventories: Inventories::new(outside.store.clone()),
             events: EventLog::new(outside.store.clone()),
             matcher: Matcher::new(
                 outside.store.clone(),

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use portwarden_aws::{
-    Aws, AwsSettings, Connector, DynamoStore, Ecr, EventBus, Iam, RoleProber, SecretsManager, Settings,
-    SettingsError, SystemClock, TenantSessions, VerifyQueue,
+    Aws, AwsSettings, Connector, DynamoStore, Ecr, EventBus, Iam, InventoryQueue, RoleProber, SecretsManager,
+    Settings, SettingsError, SystemClock, TenantSessions, VerifyQueue,
 };
 use portwarden_core::{
     announce::Announce,
@@ -13,10 +13,11 @@ use portwarden_core::{
     ecr::ProbeEcr,
     integration::{Directory, Integrations},
     random::{OsRandomness, Randomness},
+    reconcile::Inventories,
     session::{AssumeRole, ProbeRole},
     store::Store,
     tenant_account::{ReadSecret, ReadTrustPolicy},
-    work::QueueVerifyLater,
+    work::{QueueInventory, QueueVerifyLater},
 };
 
 use crate::probe::PATIENCE;
@@ -27,6 +28,10 @@ pub struct Context {
     pub integrations: Integrations,
     /// Tells whether a role is free.
     pub directory: Directory,
+    /// Tells whether a region was ever compared with ECR.
+    pub inventories: Inventories,
+    /// The reconciler's queue, for regions whose role is proven.
+    pub backfills: Arc<dyn QueueInventory>,
     /// Tries to assume roles; no other function has this.
     pub roles: Arc<dyn ProbeRole>,
     /// Reads what a role's own trust policy says.
@@ -58,6 +63,7 @@ pub struct VerifierSettings {
     table: String,
     bus: String,
     queue: String,
+    inventory_queue: String,
     connector: RoleArn,
     canary: RoleArn,
 }
@@ -69,6 +75,7 @@ impl VerifierSettings {
         let table = settings.required("TABLE_NAME");
         let bus = settings.required("EVENT_BUS_NAME");
         let queue = settings.required("VERIFY_QUEUE_URL");
+        let inventory_queue = settings.required("INVENTORY_QUEUE_URL");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
         let canary = settings.required("CANARY_ROLE_ARN");
         settings.finish(|| {
@@ -77,6 +84,7 @@ impl VerifierSettings {
                 table: table?,
                 bus: bus?,
                 queue: queue?,
+                inventory_queue: inventory_queue?,
                 connector: connector?,
                 canary: canary?,
             })
@@ -93,7 +101,9 @@ impl Context {
         let connector = Arc::new(Connector::new(&aws, settings.connector.clone(), clock.clone()));
         Self {
             integrations: Integrations::new(store.clone()),
-            directory: Directory::new(store),
+            directory: Directory::new(store.clone()),
+            inventories: Inventories::new(store),
+            backfills: Arc::new(InventoryQueue::new(&aws, settings.inventory_queue)),
             roles: Arc::new(RoleProber::new(connector.clone(), settings.canary)),
             policies: Arc::new(Iam::new(&aws)),
             sessions: Arc::new(TenantSessions::new(connector)),
