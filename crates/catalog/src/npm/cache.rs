@@ -109,7 +109,9 @@ mod tests {
             Some(Facts::Packages(packages)) => packages,
             _ => Vec::new(),
         };
-        let text = |package: crate::facts::Declared| format!("{} {}", package.name, package.version.unwrap());
+        let text = |package: crate::facts::Declared| {
+            format!("{} {}", package.name, package.version.unwrap_or_default())
+        };
         (packages.into_iter().map(text).collect(), reading.flaws)
     }
 
