@@ -267,7 +267,7 @@ def _answers(cloud, endpoint):
     lambdas = cloud.root(OPERATOR_ACCOUNT, "lambda")
     environments = {
         name: json.load(lambdas.invoke(FunctionName=resources[f"{name}Function"], Payload=b"{}")["Payload"])
-        for name in ("Advisor", "Console", "Publisher", "Receiver", "Rematcher", "Scanner", "Verifier")
+        for name in ("Advisor", "Console", "Publisher", "Receiver", "Reconciler", "Rematcher", "Scanner", "Verifier")
     }
     functions = {
         name: tuple(env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
@@ -301,7 +301,22 @@ def _environments(environments, outputs):
         "Advisor": {"TABLE_NAME", "REPORT_BUCKET", "ADVISORY_SOURCE", "ADVISORY_FOLDERS", "REMATCH_QUEUE_URL"},
         "Rematcher": {"TABLE_NAME", "REPORT_BUCKET", "REMATCH_QUEUE_URL"},
         "Publisher": set(),
-        "Receiver": {"TABLE_NAME", "SCAN_QUEUE_URL", "VERIFY_QUEUE_URL", "OPERATOR_ROLE_ARN", "OPERATOR_EXTERNAL_ID"},
+        "Receiver": {
+            "TABLE_NAME",
+            "SCAN_QUEUE_URL",
+            "VERIFY_QUEUE_URL",
+            "INVENTORY_QUEUE_URL",
+            "OPERATOR_ROLE_ARN",
+            "OPERATOR_EXTERNAL_ID",
+        },
+        "Reconciler": {
+            "TABLE_NAME",
+            "BACKFILL_QUEUE_URL",
+            "INVENTORY_QUEUE_URL",
+            "VERIFY_QUEUE_URL",
+            "EVENT_BUS_NAME",
+            "CONNECTOR_ROLE_ARN",
+        },
         "Scanner": {
             "TABLE_NAME",
             "REPORT_BUCKET",
@@ -317,6 +332,7 @@ def _environments(environments, outputs):
             "EVENT_BUS_NAME",
             "REPORT_BUCKET",
             "VERIFY_QUEUE_URL",
+            "INVENTORY_QUEUE_URL",
         },
     }
     values = {
@@ -325,6 +341,8 @@ def _environments(environments, outputs):
         "SCAN_QUEUE_URL": "ScanQueueUrl",
         "VERIFY_QUEUE_URL": "VerifyQueueUrl",
         "REMATCH_QUEUE_URL": "RematchQueueUrl",
+        "BACKFILL_QUEUE_URL": "BackfillQueueUrl",
+        "INVENTORY_QUEUE_URL": "InventoryQueueUrl",
         "EVENT_BUS_NAME": "EventBusName",
         "CONNECTOR_ROLE_ARN": "ConnectorRoleArn",
         "CANARY_ROLE_ARN": "CanaryRoleArn",
@@ -346,9 +364,9 @@ def _environments(environments, outputs):
 def _chain(cloud, functions, environments, outputs, tenant_outputs):
     assume = cloud.assume
     connector, tenant_role = outputs["ConnectorRoleArn"], tenant_outputs["AssumeRoleArn"]
-    opens = {("Scanner", "scan-1"), ("Verifier", "verify-1")}
+    opens = {("Reconciler", "reconcile-1"), ("Scanner", "scan-1"), ("Verifier", "verify-1")}
     for function in functions:
-        for name in ("scan-1", "verify-1", "other"):
+        for name in ("reconcile-1", "scan-1", "verify-1", "other"):
             refused = denied(assume, functions[function], connector, name)
             yield f"{function} as {name} -> connector refused", refused, (function, name) not in opens
         yield (
@@ -491,6 +509,7 @@ def _permissions(cloud, functions, outputs):
         "Publisher": {"put template", "list templates", "delete template"},
         "Receiver": store,
         "Verifier": store | {"delete item", "delete report", "tell"},
+        "Reconciler": store | {"delete item", "tell"},
         "Scanner": store | {"delete item", "put report", "put findings", "tell"},
     }
     for function, credentials in functions.items():
@@ -503,6 +522,12 @@ def _permissions(cloud, functions, outputs):
         ("Console", "VerifyQueueUrl", False),
         ("Receiver", "ScanQueueUrl", False),
         ("Receiver", "VerifyQueueUrl", False),
+        ("Receiver", "InventoryQueueUrl", False),
+        ("Receiver", "BackfillQueueUrl", True),
+        ("Reconciler", "BackfillQueueUrl", False),
+        ("Reconciler", "InventoryQueueUrl", False),
+        ("Reconciler", "ScanQueueUrl", True),
+        ("Reconciler", "VerifyQueueUrl", False),
         ("Scanner", "ScanQueueUrl", False),
         ("Scanner", "VerifyQueueUrl", False),
         ("Verifier", "ScanQueueUrl", True),
@@ -511,6 +536,7 @@ def _permissions(cloud, functions, outputs):
         ("Rematcher", "RematchQueueUrl", False),
         ("Rematcher", "ScanQueueUrl", True),
         ("Scanner", "RematchQueueUrl", True),
+        ("Verifier", "InventoryQueueUrl", False),
     ):
         sqs = cloud.as_session(functions[function], "sqs")
         answer = denied(sqs.send_message, QueueUrl=outputs[queue], MessageBody="{}")

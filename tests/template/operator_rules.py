@@ -40,6 +40,7 @@ FUNCTIONS = {
     "RematcherFunction": "portwarden-rematcher",
     "PublisherFunction": "portwarden-publisher",
     "ReceiverFunction": "portwarden-receiver",
+    "ReconcilerFunction": "portwarden-reconciler",
     "ScannerFunction": "portwarden-scanner",
     "VerifierFunction": "portwarden-verifier",
 }
@@ -336,6 +337,7 @@ def connector_is_held_short(template):
         for statement in stack.properties("ConnectorRole")["AssumeRolePolicyDocument"]["Statement"]
     }
     wanted = {
+        stack.arn("ReconcilerRole"): {"StringLike": {"sts:RoleSessionName": "reconcile-*"}},
         stack.arn("ScannerRole"): {"StringLike": {"sts:RoleSessionName": "scan-*"}},
         stack.arn("VerifierRole"): {"StringLike": {"sts:RoleSessionName": "verify-*"}},
     }
@@ -411,6 +413,7 @@ def alarms_watch_everything(template):
         ("Portwarden", "ProbeRefused", ("verifier",)),
         ("Portwarden", "RequestsFailed", ("console",)),
         ("Portwarden", "ScansFailed", ("scanner", "ours")),
+        ("Portwarden", "InventoriesFailed", ("reconciler", "ours")),
         ("Portwarden", "VerificationsFailed", ("verifier",)),
         ("AWS/Lambda", "DestinationDeliveryFailures", (f"{stack.name}-ReceiverFunction",)),
     }

@@ -123,7 +123,11 @@ def connector_cases():
     connector_trust = operator.properties("ConnectorRole")["AssumeRolePolicyDocument"]
 
     for function, name, expected in (
+        ("ReconcilerRole", "reconcile-1", ALLOWED),
+        ("ReconcilerRole", "scan-1", DENIED),
+        ("ReconcilerRole", "verify-1", DENIED),
         ("ScannerRole", "scan-1", ALLOWED),
+        ("ScannerRole", "reconcile-1", DENIED),
         ("ScannerRole", "verify-1", DENIED),
         ("ScannerRole", "SCAN-1", DENIED),
         ("VerifierRole", "verify-1", ALLOWED),

@@ -10,7 +10,10 @@ use aws_sdk_ecr::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use portwarden_core::{
-    ecr::{DescribeImage, EcrError, EcrImage, ProbeEcr, RegistryId, RegistryLogin},
+    ecr::{
+        DescribeImage, EcrError, EcrImage, ListRegistry, Listing, PageToken, ProbeEcr, RegistryId,
+        RegistryLogin,
+    },
     receipt::CallCounter,
     session::Session,
 };
@@ -32,6 +35,11 @@ pub struct Ecr {
 
 /// How many things a probe lists: one is enough to know that it may, some more to find one that is not empty.
 const PROBED: i32 = 10;
+
+/// How many things a page of a listing has: the most that ECR gives.
+///
+/// Source: Amazon ECR API reference, `DescribeRepositories` and `DescribeImages`.
+const PAGE: i32 = 1000;
 
 impl Ecr {
     /// Makes the one client of the process; its own region and credentials are never used.
@@ -94,6 +102,68 @@ impl DescribeImage for Ecr {
                 let failure = Failure::unreachable(ACTION, "the answer has no user name and password");
                 EcrError::Unreachable(failure.into())
             })
+    }
+}
+
+#[async_trait]
+impl ListRegistry for Ecr {
+    async fn list_repositories(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        next: Option<&PageToken>,
+    ) -> Result<Listing<RepositoryName>, EcrError> {
+        const ACTION: &str = "ecr:DescribeRepositories";
+        let answer = self
+            .client
+            .describe_repositories()
+            .registry_id(registry.account.as_str())
+            .max_results(PAGE)
+            .set_next_token(next.map(|token| token.0.clone()))
+            .customize()
+            .config_override(self.caller(session, registry))
+            .send()
+            .await;
+        let answer = answer.map_err(|error| ecr_error(ACTION, Failure::of(ACTION, &error)))?;
+        let names = answer.repositories.unwrap_or_default().into_iter();
+        Ok(Listing {
+            items: names
+                .filter_map(|repository| repository.repository_name?.parse().ok())
+                .collect(),
+            next: answer.next_token.map(PageToken),
+        })
+    }
+
+    async fn list_images(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        repository: &RepositoryName,
+        next: Option<&PageToken>,
+    ) -> Result<Option<Listing<(Digest, EcrImage)>>, EcrError> {
+        const ACTION: &str = "ecr:DescribeImages";
+        let answer = self
+            .client
+            .describe_images()
+            .registry_id(registry.account.as_str())
+            .repository_name(repository.as_str())
+            .max_results(PAGE)
+            .set_next_token(next.map(|token| token.0.clone()))
+            .customize()
+            .config_override(self.caller(session, registry))
+            .send()
+            .await;
+        let Some(answer) = found(ACTION, answer)? else {
+            return Ok(None);
+        };
+        let details = answer.image_details.unwrap_or_default();
+        let items = details
+            .iter()
+            .filter_map(|detail| Some((detail.image_digest()?.parse().ok()?, image(detail))));
+        Ok(Some(Listing {
+            items: items.collect(),
+            next: answer.next_token.map(PageToken),
+        }))
     }
 }
 

@@ -28,7 +28,9 @@ pub use registry::EcrRegistries;
 pub use s3::Bucket;
 pub use secretsmanager::SecretsManager;
 pub use settings::{SettingProblem, Settings, SettingsError};
-pub use sqs::{RematchQueue, ScanQueue, VerifyQueue};
+pub use sqs::{InventoryQueue, RematchQueue, ScanQueue, VerifyQueue};
 pub use sts::{Connector, RoleProber, TenantSessions};
-pub use telemetry::{Fault, FolderFigures, Line, Metric, Metrics, RematchFigures, ScanFigures, Service};
+pub use telemetry::{
+    Fault, FolderFigures, InventoryFigures, Line, Metric, Metrics, RematchFigures, ScanFigures, Service,
+};
 pub use templates::PublicTemplates;

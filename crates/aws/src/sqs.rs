@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use portwarden_core::{
     rematch::{QueueRematch, RematchRequest},
-    work::{QueueError, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest, VerifyRequest},
+    work::{
+        InventoryRequest, QueueError, QueueInventory, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest,
+        VerifyRequest,
+    },
 };
 use serde::Serialize;
 
@@ -36,6 +39,10 @@ impl QueueRematch for RematchQueue {
     }
 }
 
+/// The queue of registries that wait for a comparison with ECR.
+#[derive(Debug, Clone)]
+pub struct InventoryQueue(Queue);
+
 impl ScanQueue {
     /// Names the queue by its URL.
     pub fn new(aws: &Aws, url: String) -> Self {
@@ -44,6 +51,13 @@ impl ScanQueue {
 }
 
 impl VerifyQueue {
+    /// Names the queue by its URL.
+    pub fn new(aws: &Aws, url: String) -> Self {
+        Self(Queue::new(aws, url))
+    }
+}
+
+impl InventoryQueue {
     /// Names the queue by its URL.
     pub fn new(aws: &Aws, url: String) -> Self {
         Self(Queue::new(aws, url))
@@ -67,6 +81,13 @@ impl QueueVerify for VerifyQueue {
 #[async_trait]
 impl QueueVerifyLater for VerifyQueue {
     async fn queue_verify_later(&self, request: &VerifyRequest, delay: Duration) -> Result<(), QueueError> {
+        self.0.send(request, Some(delay)).await
+    }
+}
+
+#[async_trait]
+impl QueueInventory for InventoryQueue {
+    async fn queue_inventory(&self, request: &InventoryRequest, delay: Duration) -> Result<(), QueueError> {
         self.0.send(request, Some(delay)).await
     }
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::{
 };
 
 pub use self::{
-    line::{Fault, FolderFigures, Line, RematchFigures, ScanFigures, Service},
+    line::{Fault, FolderFigures, InventoryFigures, Line, RematchFigures, ScanFigures, Service},
     metrics::{Metric, Metrics, NAMESPACE},
 };
 use crate::Settings;

@@ -1,4 +1,5 @@
 mod confirm;
+mod coverage;
 mod create;
 mod receipts;
 mod remove;
@@ -17,8 +18,8 @@ use portwarden_core::{
 };
 
 use self::{
-    confirm::ConfirmArgs, create::CreateArgs, receipts::ReceiptsArgs, remove::RemoveArgs, rotate::RotateArgs,
-    verify::VerifyArgs,
+    confirm::ConfirmArgs, coverage::CoverageArgs, create::CreateArgs, receipts::ReceiptsArgs,
+    remove::RemoveArgs, rotate::RotateArgs, verify::VerifyArgs,
 };
 use crate::{
     failure::{Ending, Failure},
@@ -47,6 +48,8 @@ enum IntegrationCommand {
     Create(CreateArgs),
     /// Confirms the account whose stack claims an integration, from which on its images are read
     Confirm(ConfirmArgs),
+    /// Shows which regions and repositories are watched, and how each image became known
+    Coverage(CoverageArgs),
     /// Expects new credentials of a region's stack, and says how the stack makes them
     Rotate(RotateArgs),
     /// Lists a tenant's integrations
@@ -82,6 +85,7 @@ impl IntegrationArgs {
         match self.command {
             IntegrationCommand::Create(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::Confirm(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::Coverage(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::Rotate(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::List { tenant } => {
                 let stack = self.stack.open().await?;

@@ -11,6 +11,7 @@ use crate::{
     id::{AccountId, IntegrationId, Region, TenantId},
     image::ScanResult,
     integration::Light,
+    reconcile::MissedPushes,
     trace::TraceId,
 };
 
@@ -25,6 +26,8 @@ pub enum Announcement {
     ImageScanned(Box<ImageScanned>),
     /// The status of a connection changed.
     ConnectionChanged(ConnectionChanged),
+    /// A region's events were found missing, or come again.
+    CoverageChanged(CoverageChanged),
 }
 
 impl Announcement {
@@ -33,6 +36,7 @@ impl Announcement {
         match self {
             Self::ImageScanned(_) => "Image Scanned",
             Self::ConnectionChanged(_) => "Connection Changed",
+            Self::CoverageChanged(_) => "Coverage Changed",
         }
     }
 }
@@ -95,6 +99,24 @@ pub struct ConnectionChanged {
     /// When it was found.
     pub at: Timestamp,
     /// What led to it.
+    pub trace_id: TraceId,
+}
+
+/// A region's events were found missing, or come again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoverageChanged {
+    /// Whose region.
+    pub tenant: TenantId,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The region.
+    pub region: Region,
+    /// What no event had told; none if events come again.
+    pub missed: Option<MissedPushes>,
+    /// When it was found.
+    pub at: Timestamp,
+    /// What led to the comparison.
     pub trace_id: TraceId,
 }
 

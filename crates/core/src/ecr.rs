@@ -85,6 +85,40 @@ pub trait DescribeImage: Send + Sync {
     async fn login(&self, session: &Session, registry: &RegistryId) -> Result<RegistryLogin, EcrError>;
 }
 
+/// Lists what a registry holds, page by page.
+#[async_trait]
+pub trait ListRegistry: Send + Sync {
+    /// Returns a page of the names of all repositories.
+    async fn list_repositories(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        next: Option<&PageToken>,
+    ) -> Result<Listing<RepositoryName>, EcrError>;
+
+    /// Returns a page of what ECR says of a repository's images, in no order, or `None` if the repository is not there.
+    async fn list_images(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        repository: &RepositoryName,
+        next: Option<&PageToken>,
+    ) -> Result<Option<Listing<(Digest, EcrImage)>>, EcrError>;
+}
+
+/// A page of a listing of ECR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// What asks for the next page, if there is one: an empty page need not be the last.
+    pub next: Option<PageToken>,
+}
+
+/// What asks ECR for the next page; only ECR knows what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageToken(pub String);
+
 /// Tries each action that a role needs, for the verifier; nothing of what is read is kept.
 #[async_trait]
 pub trait ProbeEcr: Send + Sync {

@@ -20,6 +20,7 @@ pub mod problem;
 pub mod purge;
 pub mod random;
 pub mod receipt;
+pub mod reconcile;
 pub mod rematch;
 pub mod scope;
 pub mod session;

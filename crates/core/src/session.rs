@@ -145,6 +145,11 @@ impl SessionName {
         Self(format!("scan-{request}"))
     }
 
+    /// Names a session of the reconciler.
+    pub fn reconcile(request: &RequestId) -> Self {
+        Self(format!("reconcile-{request}"))
+    }
+
     /// Names a session in which the verifier proves a role.
     pub fn verify(request: &RequestId) -> Self {
         Self(format!("verify-{request}"))

@@ -87,6 +87,44 @@ pub struct VerifyRequest {
     pub attempt: u32,
 }
 
+/// Asks the reconciler to compare what is known of a region's registry with what ECR lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryRequest {
+    /// Whose registry.
+    pub tenant: TenantId,
+    /// The integration whose role opens it.
+    pub integration: IntegrationId,
+    /// The region.
+    pub region: Region,
+    /// Why.
+    pub reason: InventoryReason,
+    /// The one repository to look at; all of them where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryName>,
+    /// The event that led here, to be marked when its work is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// The one id of this work in logs and session names.
+    pub request: RequestId,
+    /// What this work belongs to.
+    pub trace: TraceId,
+    /// How many invocations have worked on this before without finishing.
+    #[serde(default)]
+    pub continuation: u32,
+}
+
+/// Why a registry is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InventoryReason {
+    /// The region's role became proven.
+    Connected,
+    /// It is time.
+    Schedule,
+    /// A repository was deleted, of which ECR itself sends no event.
+    RepositoryDeleted,
+}
+
 /// Why a connection is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +152,17 @@ impl KnownBy {
     }
 }
 
+impl InventoryReason {
+    /// Returns a short name for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Schedule => "schedule",
+            Self::RepositoryDeleted => "repository_deleted",
+        }
+    }
+}
+
 impl VerifyReason {
     /// Returns a short name for logs.
     pub fn name(self) -> &'static str {
@@ -129,6 +178,13 @@ impl VerifyReason {
 
 impl ScanRequest {
     /// Returns the scope of the tenant whose image it is.
+    pub fn scope(&self) -> TenantScope {
+        TenantScope::of(self.tenant.clone())
+    }
+}
+
+impl InventoryRequest {
+    /// Returns the scope of the tenant whose registry it is.
     pub fn scope(&self) -> TenantScope {
         TenantScope::of(self.tenant.clone())
     }
@@ -162,6 +218,13 @@ pub trait QueueVerifyLater: Send + Sync {
     async fn queue_verify_later(&self, request: &VerifyRequest, delay: Duration) -> Result<(), QueueError>;
 }
 
+/// Queues work for the reconciler.
+#[async_trait]
+pub trait QueueInventory: Send + Sync {
+    /// Queues one request that is delivered after `delay`, of at most [`LONGEST_DELAY`].
+    async fn queue_inventory(&self, request: &InventoryRequest, delay: Duration) -> Result<(), QueueError>;
+}
+
 /// How long a queue keeps a message back at most.
 ///
 /// Source: SQS developer guide, "Amazon SQS message timers".
@@ -178,6 +241,7 @@ pub struct MemoryQueues {
     scans: std::sync::Mutex<Vec<ScanRequest>>,
     verifications: std::sync::Mutex<Vec<VerifyRequest>>,
     later: std::sync::Mutex<Vec<(VerifyRequest, Duration)>>,
+    inventories: std::sync::Mutex<Vec<(InventoryRequest, Duration)>>,
 }
 
 impl MemoryQueues {
@@ -196,6 +260,16 @@ impl MemoryQueues {
         std::mem::take(
             &mut self
                 .verifications
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    /// Takes all requests for the reconciler with their delays, first come first.
+    pub fn take_inventories(&self) -> Vec<(InventoryRequest, Duration)> {
+        std::mem::take(
+            &mut self
+                .inventories
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         )
@@ -241,6 +315,17 @@ impl QueueVerify for MemoryQueues {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .push(request.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl QueueInventory for MemoryQueues {
+    async fn queue_inventory(&self, request: &InventoryRequest, delay: Duration) -> Result<(), QueueError> {
+        self.inventories
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push((request.clone(), delay));
         Ok(())
     }
 }

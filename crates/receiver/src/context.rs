@@ -11,12 +11,12 @@ use portwarden_core::{
     integration::{Directory, Integrations},
     random::{OsRandomness, Randomness},
     store::Store,
-    work::{QueueScan, QueueVerify},
+    work::{QueueInventory, QueueScan, QueueVerify},
 };
 
 use portwarden_aws::{
-    Aws, AwsSettings, DynamoStore, Metric, Metrics, ScanQueue, Settings, SettingsError, SystemClock,
-    VerifyQueue, telemetry,
+    Aws, AwsSettings, DynamoStore, InventoryQueue, Metric, Metrics, ScanQueue, Settings, SettingsError,
+    SystemClock, VerifyQueue, telemetry,
 };
 
 use crate::{endpoint_cache::EndpointCache, operator::Operator};
@@ -29,6 +29,7 @@ pub struct Context {
     pub(crate) events: EventLog,
     pub(crate) scans: Arc<dyn QueueScan>,
     pub(crate) verifications: Arc<dyn QueueVerify>,
+    pub(crate) inventories: Arc<dyn QueueInventory>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) counts: Arc<dyn CountEvents>,
@@ -47,6 +48,8 @@ pub struct Outside {
     pub scans: Arc<dyn QueueScan>,
     /// The verifier's queue.
     pub verifications: Arc<dyn QueueVerify>,
+    /// The reconciler's queue.
+    pub inventories: Arc<dyn QueueInventory>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -68,6 +71,7 @@ struct Config {
     table: String,
     scan_queue: String,
     verify_queue: String,
+    inventory_queue: String,
     operator: OperatorSettings,
 }
 
@@ -78,6 +82,7 @@ impl Config {
         let table = settings.required("TABLE_NAME");
         let scan_queue = settings.required("SCAN_QUEUE_URL");
         let verify_queue = settings.required("VERIFY_QUEUE_URL");
+        let inventory_queue = settings.required("INVENTORY_QUEUE_URL");
         let role = settings.required("OPERATOR_ROLE_ARN");
         let external_id = settings.required("OPERATOR_EXTERNAL_ID");
         settings.finish(|| {
@@ -92,6 +97,7 @@ impl Config {
                 table: table?,
                 scan_queue: scan_queue?,
                 verify_queue: verify_queue?,
+                inventory_queue: inventory_queue?,
                 operator,
             })
         })
@@ -112,6 +118,7 @@ impl Context {
             store: Arc::new(DynamoStore::new(&aws, config.table)),
             scans: Arc::new(ScanQueue::new(&aws, config.scan_queue)),
             verifications: Arc::new(VerifyQueue::new(&aws, config.verify_queue)),
+            inventories: Arc::new(InventoryQueue::new(&aws, config.inventory_queue)),
             clock: clock.clone(),
             randomness: Arc::new(OsRandomness),
             counts: Arc::new(Metrics::new(clock)),
@@ -135,6 +142,7 @@ impl Context {
             store,
             scans,
             verifications,
+            inventories,
             clock,
             randomness,
             counts,
@@ -145,6 +153,7 @@ impl Context {
             events: EventLog::new(store.clone()),
             scans,
             verifications,
+            inventories,
             clock,
             checker,
             randomness,
@@ -170,7 +179,7 @@ impl CountEvents for Metrics {
 mod tests {
     use super::*;
 
-    const VARS: [(&str, &str); 6] = [
+    const VARS: [(&str, &str); 7] = [
         ("AWS_REGION", "eu-west-1"),
         ("TABLE_NAME", "portwarden"),
         (
@@ -180,6 +189,10 @@ mod tests {
         (
             "VERIFY_QUEUE_URL",
             "https://sqs.eu-west-1.amazonaws.com/999988887777/verify",
+        ),
+        (
+            "INVENTORY_QUEUE_URL",
+            "https://sqs.eu-west-1.amazonaws.com/999988887777/inventory",
         ),
         (
             "OPERATOR_ROLE_ARN",
@@ -213,7 +226,7 @@ mod tests {
         assert_eq!(
             read(&[]).unwrap_err().to_string(),
             "AWS_REGION is missing; TABLE_NAME is missing; SCAN_QUEUE_URL is missing; VERIFY_QUEUE_URL is missing; \
-             OPERATOR_ROLE_ARN is missing; OPERATOR_EXTERNAL_ID is missing"
+             INVENTORY_QUEUE_URL is missing; OPERATOR_ROLE_ARN is missing; OPERATOR_EXTERNAL_ID is missing"
         );
     }
 }

@@ -9,7 +9,7 @@ use portwarden_core::{
     event::{EventKind, Recorded, UnverifiedEvent},
     id::{IntegrationId, RequestId},
     trace::TraceId,
-    work::{KnownBy, ScanRequest, VerifyReason, VerifyRequest},
+    work::{InventoryReason, InventoryRequest, KnownBy, ScanRequest, VerifyReason, VerifyRequest},
 };
 use serde_json::Value;
 
@@ -248,6 +248,20 @@ async fn queue(
             continuation: 0,
         };
         context.scans.queue_scan(&request).await?;
+    } else if let EventKind::RepositoryDeleted { repository } = &event.kind {
+        let request = InventoryRequest {
+            tenant,
+            integration,
+            region: event.region.clone(),
+            reason: InventoryReason::RepositoryDeleted,
+            repository: Some(repository.clone()),
+            event: Some(event.id.clone()),
+            request: RequestId::generate(&*context.randomness),
+            trace,
+            continuation: 0,
+        };
+        let inventories = &context.inventories;
+        inventories.queue_inventory(&request, Duration::ZERO).await?;
     } else if let Some(claim) = event.kind.claim()
         // A heartbeat that says what was proven says that all is as it was.
         && (matches!(event.kind, EventKind::StackStatus { .. })

@@ -60,7 +60,7 @@ fn tell(
     let metrics = &context.outside.metrics;
     match done {
         Ok(done) => {
-            metrics.add(Metric::ImagesRematched, done.changed);
+            metrics.add(Metric::ImagesRematched, done.changed as u64);
             Line {
                 rematch: Some(RematchFigures {
                     images: done.images,

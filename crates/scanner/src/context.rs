@@ -17,6 +17,7 @@ use portwarden_core::{
     integration::Integrations,
     object::{ReadObject, WriteObject},
     receipt::{AccessReceipts, CallCounter, ReceiptedSessions},
+    reconcile::Inventories,
     session::{AssumeRole, CachedSessions},
     store::Store,
     work::{QueueScan, QueueVerify},
@@ -30,6 +31,7 @@ use crate::{BlockingThreads, CatalogLayers};
 pub struct Context {
     pub(crate) integrations: Integrations,
     pub(crate) images: Images,
+    pub(crate) inventories: Inventories,
     pub(crate) events: EventLog,
     pub(crate) matcher: Matcher,
     pub(crate) receipts: Arc<ReceiptedSessions<Arc<dyn AssumeRole>>>,
@@ -84,6 +86,7 @@ impl Context {
         Self {
             integrations: Integrations::new(outside.store.clone()),
             images: Images::new(outside.store.clone()),
+            inventories: Inventories::new(outside.store.clone()),
             events: EventLog::new(outside.store.clone()),
             matcher: Matcher::new(
                 outside.store.clone(),

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use portwarden_aws::{Line, Metric, Service};
 use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
-    announce::{Announcement, ImageScanned},
+    announce::{Announcement, CoverageChanged, ImageScanned},
     ecr::RegistryId,
     image::{Claimed, Location, Presence, ScanLease, ScanResult, ScanSummary},
     object::{Document, ObjectKey},
@@ -146,6 +146,7 @@ impl Work<'_> {
                 .integrations
                 .record_heartbeat(&self.scope, integration, region, self.request.since, None)
                 .await?;
+            self.hear().await?;
         }
         let Some((tags, archived)) = self.observe(&place).await? else {
             self.leave_index().await?;
@@ -179,6 +180,37 @@ impl Work<'_> {
                 Ok(Outcome::Known)
             }
         }
+    }
+
+    /// Takes back that no event tells of pushes, now that one does; told first, so that a crash tells it twice and not never.
+    async fn hear(&self) -> Result<(), Failure> {
+        let ScanRequest {
+            integration,
+            region,
+            since,
+            ..
+        } = self.request;
+        let inventories = &self.context.inventories;
+        if !inventories
+            .is_heard(&self.scope, integration, region, *since)
+            .await?
+        {
+            return Ok(());
+        }
+        let changed = CoverageChanged {
+            tenant: self.request.tenant.clone(),
+            integration: integration.clone(),
+            region: region.clone(),
+            missed: None,
+            at: self.context.outside.clock.now(),
+            trace_id: self.request.trace,
+        };
+        let changed = Announcement::CoverageChanged(changed);
+        self.context.outside.bus.announce(&changed).await?;
+        inventories
+            .forget_missed(&self.scope, integration, region)
+            .await?;
+        Ok(())
     }
 
     /// Asks ECR about the image and notes the answer; returns its tags and whether it is archived, if it is there.

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use portwarden_aws::{
-    Aws, AwsSettings, Bucket, Connector, DynamoStore, Ecr, EventBus, Iam, RoleProber, SecretsManager,
-    Settings, SettingsError, SystemClock, TenantSessions, VerifyQueue,
+    Aws, AwsSettings, Bucket, Connector, DynamoStore, Ecr, EventBus, Iam, InventoryQueue, RoleProber,
+    SecretsManager, Settings, SettingsError, SystemClock, TenantSessions, VerifyQueue,
 };
 use portwarden_core::{
     announce::Announce,
@@ -15,10 +15,11 @@ use portwarden_core::{
     purge::Purge,
     random::{OsRandomness, Randomness},
     receipt::{AccessReceipts, CallCounter},
+    reconcile::Inventories,
     session::{AssumeRole, ProbeRole},
     store::Store,
     tenant_account::{ReadSecret, ReadTrustPolicy},
-    work::QueueVerifyLater,
+    work::{QueueInventory, QueueVerifyLater},
 };
 
 use crate::probe::PATIENCE;
@@ -30,6 +31,10 @@ pub struct Context {
     pub integrations: Integrations,
     /// Tells whether a role is free.
     pub directory: Directory,
+    /// Tells whether a region was ever compared with ECR.
+    pub inventories: Inventories,
+    /// The reconciler's queue, for regions whose role is proven.
+    pub backfills: Arc<dyn QueueInventory>,
     /// Tries to assume roles; no other function has this.
     pub roles: Arc<dyn ProbeRole>,
     /// Reads what a role's own trust policy says.
@@ -68,6 +73,7 @@ pub struct VerifierSettings {
     bucket: String,
     bus: String,
     queue: String,
+    inventory_queue: String,
     connector: RoleArn,
     canary: RoleArn,
 }
@@ -80,6 +86,7 @@ impl VerifierSettings {
         let bucket = settings.required("REPORT_BUCKET");
         let bus = settings.required("EVENT_BUS_NAME");
         let queue = settings.required("VERIFY_QUEUE_URL");
+        let inventory_queue = settings.required("INVENTORY_QUEUE_URL");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
         let canary = settings.required("CANARY_ROLE_ARN");
         settings.finish(|| {
@@ -89,6 +96,7 @@ impl VerifierSettings {
                 bucket: bucket?,
                 bus: bus?,
                 queue: queue?,
+                inventory_queue: inventory_queue?,
                 connector: connector?,
                 canary: canary?,
             })
@@ -106,6 +114,8 @@ impl Context {
         Self {
             integrations: Integrations::new(store.clone()),
             directory: Directory::new(store.clone()),
+            inventories: Inventories::new(store.clone()),
+            backfills: Arc::new(InventoryQueue::new(&aws, settings.inventory_queue)),
             roles: Arc::new(RoleProber::new(connector.clone(), settings.canary)),
             policies: Arc::new(Iam::new(&aws)),
             sessions: Arc::new(TenantSessions::new(connector)),

@@ -224,6 +224,11 @@ impl State {
         }
         .push();
         event["detail"]["action-type"] = json!(action);
+        // ECR's events are best effort.
+        if self.chance.per_mille(self.faults.unsent) {
+            self.figures.unsent += 1;
+            return;
+        }
         let site = self.site_of(party, &spot.0.region);
         let accepted = Accepted::Image {
             id: id_of(&event),

@@ -78,6 +78,7 @@ impl Cloud {
         };
         let statements = [
             by_name(Function::Scanner.role(), "scan-*"),
+            by_name(Function::Reconciler.role(), "reconcile-*"),
             by_name(Function::Verifier.role(), "verify-*"),
         ];
         let canary: RoleArn = canary_arn();

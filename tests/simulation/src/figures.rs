@@ -5,6 +5,8 @@
 pub struct Figures {
     /// Events that were sent, each once.
     pub events: u64,
+    /// Events of images that were never sent.
+    pub unsent: u64,
     /// Deliveries of events and of copies, repetitions included.
     pub deliveries: u64,
     /// Deliveries that were answered with 202.

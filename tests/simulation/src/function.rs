@@ -7,6 +7,8 @@ pub enum Function {
     Verifier,
     /// Scans images.
     Scanner,
+    /// Compares what is known with what ECR lists.
+    Reconciler,
 }
 
 impl Function {
@@ -16,6 +18,7 @@ impl Function {
             Self::Receiver => "portwarden-receiver",
             Self::Verifier => "portwarden-verifier",
             Self::Scanner => "portwarden-scanner",
+            Self::Reconciler => "portwarden-reconciler",
         }
     }
 }

@@ -19,8 +19,12 @@ use portwarden_core::{
     integration::{Directory, Integrations},
     purge::Purge,
     receipt::AccessReceipts,
+    reconcile::Inventories,
 };
 use portwarden_receiver::context::{Context as Receiver, OperatorSettings, Outside as ReceiverOutside};
+use portwarden_reconciler::{
+    Answer as Reconciled, Context as Reconciler, Invocation, Outside as ReconcilerOutside,
+};
 use portwarden_scanner::{Context as Scanner, Inline, Outside as ScannerOutside};
 use portwarden_verifier::{batch::verify_all, context::Context as Verifier, probe::PATIENCE};
 use serde_json::Value;
@@ -60,6 +64,7 @@ enum Kept {
     Receiver(Arc<Receiver>),
     Verifier(Arc<Verifier>, Metrics),
     Scanner(Arc<Scanner>),
+    Reconciler(Arc<Reconciler>),
 }
 
 struct Task {
@@ -131,7 +136,7 @@ impl Function {
         match self {
             Self::Receiver => Duration::from_secs(5),
             Self::Verifier => Duration::from_mins(5),
-            Self::Scanner => Duration::from_mins(15),
+            Self::Scanner | Self::Reconciler => Duration::from_mins(15),
         }
     }
 }
@@ -291,6 +296,7 @@ impl Lambda {
                     store: rights.clone(),
                     scans: rights.clone(),
                     verifications: rights.clone(),
+                    inventories: rights.clone(),
                     clock,
                     randomness: self.randomness.clone(),
                     counts: rights,
@@ -311,6 +317,8 @@ impl Lambda {
                 let context = Verifier {
                     integrations: Integrations::new(rights.clone()),
                     directory: Directory::new(rights.clone()),
+                    inventories: Inventories::new(rights.clone()),
+                    backfills: rights.clone(),
                     roles: rights.clone(),
                     policies: rights.clone(),
                     sessions: rights.clone(),
@@ -349,6 +357,23 @@ impl Lambda {
                 };
                 Kept::Scanner(Arc::new(Scanner::new(self.wiring.scanner(outside))))
             }
+            Function::Reconciler => {
+                let metrics = metrics();
+                let outside = ReconcilerOutside {
+                    store: rights.clone(),
+                    roles: rights.clone(),
+                    calls: Arc::default(),
+                    ecr: rights.clone(),
+                    scans: rights.clone(),
+                    inventories: rights.clone(),
+                    verifications: rights.clone(),
+                    bus: rights,
+                    metrics,
+                    clock,
+                    randomness: self.randomness.clone(),
+                };
+                Kept::Reconciler(Arc::new(Reconciler::new(self.wiring.reconciler(outside))))
+            }
         }
     }
 }
@@ -375,6 +400,13 @@ fn start(
         (Kept::Scanner(context), Payload::Message(body)) => {
             Box::pin(async move { is_done(&portwarden_scanner::handle(&context, batch(body), ends).await) })
         }
+        (Kept::Reconciler(context), Payload::Message(body)) => Box::pin(async move {
+            let batch = Invocation::Messages(batch(body));
+            match portwarden_reconciler::handle(&context, batch, ends).await {
+                Ok(Reconciled::Messages(response)) => is_done(&response),
+                Err(_) => Answer::Batch(false),
+            }
+        }),
         _ => unreachable!("requests are for the receiver, and messages for the others"),
     }
 }

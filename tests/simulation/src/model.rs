@@ -249,6 +249,7 @@ impl State {
             Work::Delivery(delivery) => return self.bridge.receiver_of(*delivery, &self.model),
             Work::Scan { request, .. } => &request.integration,
             Work::Verify { request, .. } => &request.integration,
+            Work::Inventory { request, .. } => &request.integration,
         };
         let number = self.model.party_of(integration)?;
         Some(&self.model.parties[number])

@@ -5,13 +5,15 @@ use std::{
     time::Duration,
 };
 
-use portwarden_core::work::{ScanRequest, VerifyRequest};
+use portwarden_core::work::{InventoryRequest, ScanRequest, VerifyRequest};
 
 /// Which queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum QueueName {
     Scan,
+    Backfill,
     Verify,
+    Inventory,
 }
 
 /// One message.
@@ -19,9 +21,10 @@ pub(crate) enum QueueName {
 pub(crate) enum Request {
     Scan(Box<ScanRequest>),
     Verify(Box<VerifyRequest>),
+    Inventory(Box<InventoryRequest>),
 }
 
-/// Both queues.
+/// All queues.
 pub(crate) struct Queues {
     sent: u64,
     queues: BTreeMap<QueueName, Queue>,
@@ -45,12 +48,12 @@ struct Message {
 const MOST_RECEIVED: u32 = 5;
 
 impl QueueName {
-    pub(crate) const ALL: [Self; 2] = [Self::Scan, Self::Verify];
+    pub(crate) const ALL: [Self; 4] = [Self::Scan, Self::Backfill, Self::Verify, Self::Inventory];
 
     /// How long a received message is hidden, as in the operator's template.
     pub(crate) fn visibility(self) -> Duration {
         match self {
-            Self::Scan => Duration::from_mins(17),
+            Self::Scan | Self::Backfill | Self::Inventory => Duration::from_mins(17),
             Self::Verify => Duration::from_mins(30),
         }
     }
@@ -59,7 +62,8 @@ impl QueueName {
     fn concurrency(self) -> usize {
         match self {
             Self::Scan => 20,
-            Self::Verify => 10,
+            Self::Backfill => 5,
+            Self::Verify | Self::Inventory => 10,
         }
     }
 }
@@ -69,6 +73,7 @@ impl Request {
         let body = match self {
             Self::Scan(request) => serde_json::to_string(request),
             Self::Verify(request) => serde_json::to_string(request),
+            Self::Inventory(request) => serde_json::to_string(request),
         };
         body.expect("requests can be written as JSON")
     }

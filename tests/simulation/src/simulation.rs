@@ -8,7 +8,7 @@ use portwarden_core::{
     object::MemoryObjects,
     store::MemoryStore,
     trace::TraceId,
-    work::{VerifyReason, VerifyRequest},
+    work::{InventoryReason, InventoryRequest, VerifyReason, VerifyRequest},
 };
 
 use crate::{
@@ -62,6 +62,8 @@ pub struct Faults {
     pub slow: u32,
     /// Messages of queues that come once more when they are done.
     pub redelivered: u32,
+    /// Events of images that ECR never sends.
+    pub unsent: u32,
 }
 
 impl Default for Faults {
@@ -74,6 +76,7 @@ impl Default for Faults {
             crash: 10,
             slow: 2,
             redelivered: 10,
+            unsent: 5,
         }
     }
 }
@@ -88,6 +91,7 @@ impl Faults {
         crash: 0,
         slow: 0,
         redelivered: 0,
+        unsent: 0,
     };
 }
 
@@ -113,6 +117,9 @@ const REDRIVE: Duration = Duration::from_mins(20);
 /// How long the world goes on as it is after the last event, before nothing goes wrong any more.
 const AFTERMATH: SignedDuration = SignedDuration::from_hours(1);
 
+/// How long after that everybody is compared with ECR, once: all roles are proven by then, and the last backfill is long over.
+const SWEEP: Duration = Duration::from_hours(14);
+
 /// How long after that everything must have come to rest: EventBridge gives up after a day.
 const REST: SignedDuration = SignedDuration::from_hours(30);
 
@@ -134,6 +141,7 @@ struct Run {
     started: Timestamp,
     last_event: Option<Timestamp>,
     is_calm: bool,
+    is_swept: bool,
 }
 
 impl Run {
@@ -176,6 +184,7 @@ impl Run {
             started: now,
             last_event: None,
             is_calm: false,
+            is_swept: false,
         }
     }
 
@@ -235,6 +244,7 @@ impl Run {
             }
             Job::Redrive => self.redrive(),
             Job::Inspect => self.inspect(),
+            Job::Sweep => self.sweep(),
             Job::Muzzle(on) => {
                 let state = &mut *self.world.state();
                 state.cloud.is_muzzled = on && !self.is_calm;
@@ -284,13 +294,22 @@ impl Run {
             match request {
                 Request::Scan(request) => {
                     let tenant = Some(request.tenant.clone());
-                    let work = Work::Scan { message, request };
+                    let work = Work::Scan {
+                        queue,
+                        message,
+                        request,
+                    };
                     self.lambda.invoke(Function::Scanner, work, tenant, payload);
                 }
                 Request::Verify(request) => {
                     let tenant = Some(request.tenant.clone());
                     let work = Work::Verify { message, request };
                     self.lambda.invoke(Function::Verifier, work, tenant, payload);
+                }
+                Request::Inventory(request) => {
+                    let tenant = Some(request.tenant.clone());
+                    let work = Work::Inventory { message, request };
+                    self.lambda.invoke(Function::Reconciler, work, tenant, payload);
                 }
             }
         }
@@ -306,9 +325,13 @@ impl Run {
                     state.end_delivery(process, delivery, answer);
                     None
                 }
-                (Some(Work::Scan { message, .. }), answer) => {
-                    state.end_message(QueueName::Scan, message, &answer);
-                    Some(QueueName::Scan)
+                (Some(Work::Scan { queue, message, .. }), answer) => {
+                    state.end_message(queue, message, &answer);
+                    Some(queue)
+                }
+                (Some(Work::Inventory { message, .. }), answer) => {
+                    state.end_message(QueueName::Inventory, message, &answer);
+                    Some(QueueName::Inventory)
                 }
                 (Some(Work::Verify { message, .. }), answer) => {
                     state.end_message(QueueName::Verify, message, &answer);
@@ -333,6 +356,9 @@ impl Run {
                 .is_some_and(|last| now.duration_since(last) > time)
         };
         if is_over(AFTERMATH) {
+            if !self.is_calm {
+                state.agenda.after(SWEEP, Job::Sweep);
+            }
             self.is_calm = true;
             state.faults = Faults::NONE;
             state.cloud.is_muzzled = false;
@@ -347,9 +373,33 @@ impl Run {
         }
         let checked = state.check_trust();
         state.judge(checked);
-        let is_at_rest = self.is_calm && state.queues.waiting() == 0 && state.bridge.waiting() == 0;
+        let is_at_rest = self.is_swept && state.queues.waiting() == 0 && state.bridge.waiting() == 0;
         if !is_at_rest && !is_over(REST) {
             state.agenda.after(REDRIVE, Job::Redrive);
+        }
+    }
+
+    /// Has every region compared, as a day's rounds do.
+    fn sweep(&mut self) {
+        self.is_swept = true;
+        let state = &mut *self.world.state();
+        let now = state.now();
+        let mut requests = Vec::new();
+        for party in &state.model.parties {
+            requests.extend(party.sites.iter().map(|site| InventoryRequest {
+                tenant: party.tenant.clone(),
+                integration: party.integration.clone(),
+                region: site.region.clone(),
+                reason: InventoryReason::Schedule,
+                repository: None,
+                event: None,
+                request: RequestId::generate(&self.people),
+                trace: TraceId::generate(now, &self.people),
+                continuation: 0,
+            }));
+        }
+        for request in requests {
+            state.enqueue(QueueName::Inventory, Request::Inventory(Box::new(request)));
         }
     }
 

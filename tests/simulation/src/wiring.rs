@@ -1,4 +1,5 @@
 use portwarden_receiver::context::Outside as ReceiverOutside;
+use portwarden_reconciler::Outside as ReconcilerOutside;
 use portwarden_scanner::Outside as ScannerOutside;
 use portwarden_verifier::context::Context as VerifierContext;
 use serde_json::Value;
@@ -17,6 +18,11 @@ pub trait Wiring: Send + Sync {
 
     /// Returns what a process of the scanner has around it.
     fn scanner(&self, outside: ScannerOutside) -> ScannerOutside {
+        outside
+    }
+
+    /// Returns what a process of the reconciler has around it.
+    fn reconciler(&self, outside: ReconcilerOutside) -> ReconcilerOutside {
         outside
     }
 

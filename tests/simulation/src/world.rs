@@ -16,7 +16,7 @@ use portwarden_core::{
     session::AssumeError,
     store::{MemoryStore, StoreError, WriteError},
     tenant_account::ReadError,
-    work::{QueueError, ScanRequest, VerifyRequest},
+    work::{InventoryRequest, QueueError, ScanRequest, VerifyRequest},
 };
 use portwarden_registry::{Outage as Unavailable, RegistryError};
 
@@ -74,6 +74,8 @@ pub(crate) enum Job {
     Redrive,
     /// The owners of roles look at their connections.
     Inspect,
+    /// Every connected region is compared with ECR.
+    Sweep,
     /// A policy of our own gets, or no longer gets, in the way of negative probes.
     Muzzle(bool),
 }
@@ -97,12 +99,17 @@ pub(crate) struct Serving {
 pub(crate) enum Work {
     Delivery(u64),
     Scan {
+        queue: QueueName,
         message: u64,
         request: Box<ScanRequest>,
     },
     Verify {
         message: u64,
         request: Box<VerifyRequest>,
+    },
+    Inventory {
+        message: u64,
+        request: Box<InventoryRequest>,
     },
 }
 

@@ -3,7 +3,7 @@ use portwarden_core::{
     id::{AccountId, EventId, IntegrationId, Region, RequestId, TenantId},
     tenant_template::publication::TemplateVersion,
     trace::TraceId,
-    work::{ScanRequest, VerifyRequest},
+    work::{InventoryRequest, ScanRequest, VerifyRequest},
 };
 use portwarden_oci::{Digest, RepositoryName};
 use tracing::field;
@@ -72,6 +72,8 @@ pub struct Line<'a> {
     pub folder: Option<FolderFigures>,
     /// What a message for the rematcher came to.
     pub rematch: Option<RematchFigures>,
+    /// What a comparison with ECR found.
+    pub inventory: Option<InventoryFigures>,
 }
 
 /// A function, as logs and metrics name it.
@@ -91,6 +93,8 @@ pub enum Service {
     Advisor,
     /// Matches stored images again.
     Rematcher,
+    /// Compares what is known with what ECR lists.
+    Reconciler,
 }
 
 /// Whose fault a failure is: an operator wakes up for their own.
@@ -137,6 +141,25 @@ pub struct FolderFigures {
     pub newest: Option<SignedDuration>,
 }
 
+/// What a comparison with ECR found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InventoryFigures {
+    /// `inventory.repositories`: how many repositories were compared.
+    pub repositories: u64,
+    /// `inventory.unread`: how many repositories could not be read.
+    pub unread: u64,
+    /// `inventory.images`: how many images ECR lists.
+    pub images: u64,
+    /// `inventory.new`: how many of them were not known.
+    pub new: u64,
+    /// `inventory.changed`: how many had other tags, or were archived or restored.
+    pub changed: u64,
+    /// `inventory.gone`: how many known ones ECR lists no more.
+    pub gone: u64,
+    /// `inventory.missed`: how many pushes no event told of.
+    pub missed: u64,
+}
+
 impl Service {
     /// Returns the word for logs and metrics.
     pub fn name(self) -> &'static str {
@@ -148,6 +171,7 @@ impl Service {
             Self::Console => "console",
             Self::Advisor => "advisor",
             Self::Rematcher => "rematcher",
+            Self::Reconciler => "reconciler",
         }
     }
 }
@@ -195,6 +219,7 @@ impl<'a> Line<'a> {
             edition: None,
             folder: None,
             rematch: None,
+            inventory: None,
         }
     }
 
@@ -226,6 +251,22 @@ impl<'a> Line<'a> {
             request: Some(&request.request),
             asked: Some(request.reason.name()),
             ..Self::of(Service::Verifier, outcome)
+        }
+    }
+
+    /// Begins a line about a request to compare a registry with what is known of it.
+    pub fn of_inventory(outcome: &'static str, request: &'a InventoryRequest) -> Self {
+        Self {
+            trace: Some(request.trace),
+            tenant: Some(&request.tenant),
+            integration: Some(&request.integration),
+            region: Some(&request.region),
+            event: request.event.as_ref(),
+            request: Some(&request.request),
+            asked: Some(request.reason.name()),
+            continuation: Some(request.continuation),
+            repository: request.repository.as_ref(),
+            ..Self::of(Service::Reconciler, outcome)
         }
     }
 
@@ -289,6 +330,13 @@ impl<'a> Line<'a> {
                         .map(milliseconds),
                     rematch.images = self.rematch.map(|rematch| rematch.images),
                     rematch.changed = self.rematch.map(|rematch| rematch.changed),
+                    inventory.repositories = self.inventory.map(|inventory| inventory.repositories),
+                    inventory.unread = self.inventory.map(|inventory| inventory.unread),
+                    inventory.images = self.inventory.map(|inventory| inventory.images),
+                    inventory.new = self.inventory.map(|inventory| inventory.new),
+                    inventory.changed = self.inventory.map(|inventory| inventory.changed),
+                    inventory.gone = self.inventory.map(|inventory| inventory.gone),
+                    inventory.missed = self.inventory.map(|inventory| inventory.missed),
                     "{text}"
                 )
             };

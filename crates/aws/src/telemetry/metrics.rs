@@ -56,6 +56,15 @@ pub enum Metric {
     ImagesRematched,
     /// Messages for the rematcher that failed, and will be delivered again.
     RematchesFailed,
+    /// Images that a comparison with ECR found, and nobody knew.
+    ImagesFound,
+    /// Pushes that no event told of.
+    PushesMissed,
+    /// Attempts at a comparison that failed, and will be made again.
+    InventoriesFailed {
+        /// Whose fault it was.
+        fault: Fault,
+    },
 }
 
 /// The namespace of all metrics.
@@ -63,7 +72,7 @@ pub const NAMESPACE: &str = "Portwarden";
 
 impl Metric {
     /// One of each.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::EventsAccepted { kind: "other" },
         Self::EventsRefused { code: "unavailable" },
         Self::ProbeRefused,
@@ -82,6 +91,9 @@ impl Metric {
         },
         Self::ImagesRematched,
         Self::RematchesFailed,
+        Self::ImagesFound,
+        Self::PushesMissed,
+        Self::InventoriesFailed { fault: Fault::Ours },
     ];
 
     /// Returns the metric's name in the namespace [`NAMESPACE`].
@@ -103,6 +115,9 @@ impl Metric {
             Self::AdvisoryFoldersBroken { .. } => "AdvisoryFoldersBroken",
             Self::ImagesRematched => "ImagesRematched",
             Self::RematchesFailed => "RematchesFailed",
+            Self::ImagesFound => "ImagesFound",
+            Self::PushesMissed => "PushesMissed",
+            Self::InventoriesFailed { .. } => "InventoriesFailed",
         }
     }
 
@@ -121,6 +136,7 @@ impl Metric {
                 Service::Advisor
             }
             Self::ImagesRematched | Self::RematchesFailed => Service::Rematcher,
+            Self::ImagesFound | Self::PushesMissed | Self::InventoriesFailed { .. } => Service::Reconciler,
         }
     }
 
@@ -132,7 +148,9 @@ impl Metric {
                 Some(("outcome.code", code))
             }
             Self::AdvisoryAge { folder } => Some(("advisory.folder", folder)),
-            Self::ScansFailed { fault } => Some(("outcome.fault", fault.name())),
+            Self::ScansFailed { fault } | Self::InventoriesFailed { fault } => {
+                Some(("outcome.fault", fault.name()))
+            }
             _ => None,
         }
     }
@@ -174,10 +192,10 @@ impl Metrics {
         self.record(metric, 1);
     }
 
-    /// Counts several, or none.
-    pub fn add(&self, metric: Metric, count: usize) {
+    /// Counts some; none leaves no trace.
+    pub fn add(&self, metric: Metric, count: u64) {
         if count > 0 {
-            self.record(metric, count as u64);
+            self.record(metric, count);
         }
     }
 

@@ -95,7 +95,7 @@ impl EventLog {
             trace,
             body: event.body,
             // What leads to no work has none to lose. Nobody marks a claim: testing a role once more does no harm.
-            settled: event.kind.hint().is_none() && event.kind.claim().is_none(),
+            settled: !event.kind.leads_to_work(),
         };
         let key = Self::key(scope, integration, &event.id);
         let expires_at = received_at.saturating_add(Self::KEPT).unwrap_or(Timestamp::MAX);

@@ -160,6 +160,11 @@ impl EventKind {
         }
     }
 
+    /// Tells whether something is queued for the event.
+    pub fn leads_to_work(&self) -> bool {
+        self.hint().is_some() || self.claim().is_some() || matches!(self, Self::RepositoryDeleted { .. })
+    }
+
     /// Returns what the stack says of itself, if the event says so.
     pub fn claim(&self) -> Option<&Claim> {
         match self {

@@ -7,7 +7,7 @@ use portwarden_core::{
     id::RequestId,
     integration::Trust,
     trace::TraceId,
-    work::{KnownBy, ScanRequest, VerifyReason},
+    work::{InventoryReason, KnownBy, ScanRequest, VerifyReason},
 };
 use portwarden_testkit::events;
 use serde_json::{Value, json};
@@ -42,6 +42,17 @@ async fn every_recorded_event_is_kept_and_leads_where_it_points() {
         assert_eq!(world.outside.store.dump().len(), before + 1, "{name}");
         let scans = world.outside.queues.take_scans();
         let verifications = world.outside.queues.take_verifications();
+        let inventories = world.outside.queues.take_inventories();
+        if name == "cloudtrail_delete_repository" {
+            let [(inventory, delay)] = &inventories[..] else {
+                panic!("{name}: {inventories:?}")
+            };
+            assert_eq!(inventory.reason, InventoryReason::RepositoryDeleted);
+            assert_eq!(inventory.tenant, *world.scope.tenant());
+            assert!(inventory.repository.is_some() && inventory.event.is_some() && delay.is_zero());
+        } else {
+            assert_eq!(inventories, [], "{name}");
+        }
         if HINTS.contains(&name.as_str()) {
             let made = (scans[0].request.clone(), scans[0].trace);
             assert_eq!(scans, [scan_of(&world, &event, made)], "{name}");

@@ -1,8 +1,11 @@
 //! A world in memory: two connected tenants, a table and queues that count their calls and fail when told to.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -19,7 +22,10 @@ use portwarden_core::{
     store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
     tenant::Tenants,
     verdict::{Check, Outcome, Probe, Verdict},
-    work::{MemoryQueues, QueueError, QueueScan, QueueVerify, ScanRequest, VerifyRequest},
+    work::{
+        InventoryRequest, MemoryQueues, QueueError, QueueInventory, QueueScan, QueueVerify, ScanRequest,
+        VerifyRequest,
+    },
 };
 use portwarden_receiver::{
     context::{Context, CountEvents, OperatorSettings, Outside},
@@ -309,6 +315,7 @@ fn process(outside: &Arc<FaultyOutside>, clock: &ManualClock) -> Context {
         store: outside.clone(),
         scans: outside.clone(),
         verifications: outside.clone(),
+        inventories: outside.clone(),
         clock: Arc::new(clock.clone()),
         randomness: Arc::new(OsRandomness),
         counts: outside.clone(),
@@ -436,6 +443,16 @@ impl QueueScan for FaultyOutside {
     async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
         let work = self.queues.queue_scan(request);
         self.call("queue_scan", work)
+            .await
+            .map_err(|error| QueueError(error.into()))?
+    }
+}
+
+#[async_trait]
+impl QueueInventory for FaultyOutside {
+    async fn queue_inventory(&self, request: &InventoryRequest, delay: Duration) -> Result<(), QueueError> {
+        let work = self.queues.queue_inventory(request, delay);
+        self.call("queue_inventory", work)
             .await
             .map_err(|error| QueueError(error.into()))?
     }

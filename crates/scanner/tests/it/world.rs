@@ -374,7 +374,7 @@ impl World {
         announced
             .map(|announcement| match announcement {
                 Announcement::ImageScanned(scanned) => *scanned,
-                other @ Announcement::ConnectionChanged(_) => panic!("not ours to say: {other:?}"),
+                other => panic!("not ours to say: {other:?}"),
             })
             .collect()
     }

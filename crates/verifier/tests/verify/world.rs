@@ -19,6 +19,7 @@ use portwarden_core::{
     purge::Purge,
     random::OsRandomness,
     receipt::{AccessReceipts, CallCounter},
+    reconcile::Inventories,
     scope::{OperatorScope, TenantScope},
     session::{AssumeError, AssumeRole, ProbeRole, Purpose, Session, SessionName, TrustedRole},
     store::MemoryStore,
@@ -320,7 +321,7 @@ impl Bench {
     pub(crate) fn told(&self) -> Vec<(u64, Light, Option<String>)> {
         let told = self.bus.take().into_iter().map(|told| match told {
             Announcement::ConnectionChanged(changed) => (changed.number, changed.status, changed.code),
-            other @ Announcement::ImageScanned(_) => panic!("not ours to say: {other:?}"),
+            other => panic!("not ours to say: {other:?}"),
         });
         told.collect()
     }
@@ -338,6 +339,8 @@ impl Bench {
             purge: Purge::new(self.store.clone(), Arc::new(MemoryObjects::default())),
             secrets: world.clone(),
             again: self.queues.clone(),
+            inventories: Inventories::new(self.store.clone()),
+            backfills: self.queues.clone(),
             bus: self.bus.clone(),
             clock: Arc::new(world.clock.clone()),
             randomness: Arc::new(OsRandomness),

@@ -16,12 +16,13 @@ use portwarden_core::{
     name::parse_name,
     problem::Problem,
     random::OsRandomness,
+    reconcile::Inventories,
     scope::{OperatorScope, TenantScope},
     store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
     tenant::Tenants,
     tenant_template::{self, publication::TemplateVersion},
     trace::TraceId,
-    work::{KnownBy, ScanRequest, VerifyRequest},
+    work::{InventoryRequest, KnownBy, ScanRequest, VerifyRequest},
 };
 use portwarden_oci::Digest;
 use serde::{Serialize, de::DeserializeOwned};
@@ -164,6 +165,10 @@ pub(super) fn work(input: &[u8]) {
         assert_eq!(request.scope().tenant(), &request.tenant);
         json_comes_back(&request);
     }
+    if let Some(request) = read::<InventoryRequest>(input) {
+        assert_eq!(request.scope().tenant(), &request.tenant);
+        json_comes_back(&request);
+    }
     if let Some(problem) = read::<Problem>(input) {
         json_comes_back(&problem);
     }
@@ -190,12 +195,14 @@ fn stored_item(input: &[u8]) {
     corrupt_or_read(now(integrations.list(scope)));
     corrupt_or_read(now(Directory::new(store.clone()).endpoint(id)));
     corrupt_or_read(now(Tenants::new(store.clone()).find(operator, scope.tenant())));
-    let images = Images::new(store);
+    let images = Images::new(store.clone());
     corrupt_or_read(now(images.scan(scope, &digest, 1)));
     corrupt_or_read(now(images.locations(scope, &digest)));
     corrupt_or_read(now(images.summary(scope, &digest)));
     corrupt_or_read(now(images.newest(scope, None, 1)));
     corrupt_or_read(now(images.repositories(scope, None, None, 1)));
+    let noon = "2026-11-28T12:00:00Z".parse().unwrap();
+    corrupt_or_read(now(Inventories::new(store).coverage(scope, connection, noon)));
 }
 
 fn corrupt_or_read<T>(result: Result<T, StoreError>) {

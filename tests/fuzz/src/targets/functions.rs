@@ -139,6 +139,7 @@ impl World {
             store,
             scans: queues.clone(),
             verifications: queues.clone(),
+            inventories: queues.clone(),
             clock: Arc::new(clock.clone()),
             randomness: Arc::new(OsRandomness),
             counts: Arc::new(Uncounted),

@@ -1,7 +1,7 @@
 //! What must be so when everything has come to rest.
 
 use portwarden_catalog::CATALOG_VERSION;
-use portwarden_core::ecr::EcrImage;
+use portwarden_core::ecr::{EcrImage, RegistryId};
 use portwarden_oci::Digest;
 use serde_json::{Value, json};
 
@@ -52,6 +52,35 @@ impl State {
                 )
             })?;
             self.check_noted(party, spot, *digest)?;
+        }
+        self.check_all_noted()
+    }
+
+    /// What was noted of any place is what ECR says, whether an event told of it or not.
+    fn check_all_noted(&self) -> Result<(), Breach> {
+        for stored in self.store.dump() {
+            let partition: Vec<&str> = stored.key.partition().as_str().split('#').collect();
+            let sort: Vec<&str> = stored.key.sort().split('#').collect();
+            let (["T", tenant, "image", digest], ["location", account, region, repository]) =
+                (&partition[..], &sort[..])
+            else {
+                continue;
+            };
+            let mut parties = self.model.parties.iter();
+            let party = parties.find(|party| {
+                party.tenant.as_str() == *tenant
+                    && party.account.as_str() == *account
+                    && party.nature == Nature::Honest
+            });
+            let parsed = (
+                account.parse(),
+                region.parse(),
+                repository.parse(),
+                digest.parse(),
+            );
+            if let (Some(party), (Ok(account), Ok(region), Ok(repository), Ok(digest))) = (party, parsed) {
+                self.check_noted(party, &(RegistryId { account, region }, repository), digest)?;
+            }
         }
         Ok(())
     }

@@ -4,12 +4,16 @@ use async_trait::async_trait;
 use portwarden_core::{
     announce::{Announce, AnnounceError, Announcement},
     id::TenantId,
-    work::{QueueError, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest, VerifyRequest},
+    work::{
+        InventoryRequest, QueueError, QueueInventory, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest,
+        VerifyRequest,
+    },
 };
 use portwarden_receiver::context::CountEvents;
 
 use crate::{
     breach::{Invariant, hold},
+    function::Function,
     queue::{QueueName, Request},
     world::{Job, Process, State},
 };
@@ -19,7 +23,13 @@ impl QueueScan for Process {
     async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
         self.call("queue scan", request.digest, |state| {
             self.check_message(state, &request.tenant);
-            state.enqueue(QueueName::Scan, Request::Scan(Box::new(request.clone())));
+            // As the template names the queues to the functions.
+            let queue = if self.function == Function::Reconciler {
+                QueueName::Backfill
+            } else {
+                QueueName::Scan
+            };
+            state.enqueue(queue, Request::Scan(Box::new(request.clone())));
             Ok(())
         })
         .await
@@ -46,6 +56,23 @@ impl QueueVerifyLater for Process {
             let request = Request::Verify(Box::new(request.clone()));
             let message = state.queues.send(QueueName::Verify, request);
             state.agenda.after(delay, Job::Arrive(QueueName::Verify, message));
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl QueueInventory for Process {
+    async fn queue_inventory(&self, request: &InventoryRequest, delay: Duration) -> Result<(), QueueError> {
+        self.call("queue inventory", &request.integration, |state| {
+            self.check_message(state, &request.tenant);
+            let request = Request::Inventory(Box::new(request.clone()));
+            let message = state.queues.send(QueueName::Inventory, request);
+            let wait = delay + Duration::from_millis(state.chance.between(5, 400));
+            state
+                .agenda
+                .after(wait, Job::Arrive(QueueName::Inventory, message));
             Ok(())
         })
         .await
@@ -92,6 +119,16 @@ impl Announce for Process {
                     || {
                         format!(
                             "a connection of {} is announced in the work for somebody else",
+                            changed.tenant
+                        )
+                    },
+                ),
+                Announcement::CoverageChanged(changed) => hold(
+                    state.tenant_of(self.id) == Some(&changed.tenant),
+                    Invariant::NoCrossTenantByte,
+                    || {
+                        format!(
+                            "the coverage of {} is announced in the work for somebody else",
                             changed.tenant
                         )
                     },

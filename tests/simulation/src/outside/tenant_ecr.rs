@@ -1,6 +1,9 @@
 use async_trait::async_trait;
 use portwarden_core::{
-    ecr::{DescribeImage, EcrError, EcrImage, ProbeEcr, RegistryId, RegistryLogin},
+    ecr::{
+        DescribeImage, EcrError, EcrImage, ListRegistry, Listing, PageToken, ProbeEcr, RegistryId,
+        RegistryLogin,
+    },
     session::Session,
 };
 use portwarden_oci::{Digest, RepositoryName};
@@ -78,6 +81,50 @@ impl DescribeImage for Process {
                 username: "AWS".to_owned(),
                 password,
             }
+        })
+        .await
+    }
+}
+
+/// How many things a page of a listing has: so few that most repositories have several.
+const PAGE: usize = 3;
+
+/// Cuts a page out of a list; a token is the number of the next thing, whatever has come or gone in between.
+fn page<T>(all: Vec<T>, next: Option<&PageToken>) -> Listing<T> {
+    let start: usize = next.and_then(|token| token.0.parse().ok()).unwrap_or_default();
+    let (count, end) = (all.len(), start + PAGE);
+    Listing {
+        items: all.into_iter().skip(start).take(PAGE).collect(),
+        next: (end < count).then(|| PageToken(end.to_string())),
+    }
+}
+
+#[async_trait]
+impl ListRegistry for Process {
+    async fn list_repositories(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        next: Option<&PageToken>,
+    ) -> Result<Listing<RepositoryName>, EcrError> {
+        self.ecr("ecr:DescribeRepositories", session, registry, |state| {
+            page(state.ecr.repositories(registry), next)
+        })
+        .await
+    }
+
+    async fn list_images(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        repository: &RepositoryName,
+        next: Option<&PageToken>,
+    ) -> Result<Option<Listing<(Digest, EcrImage)>>, EcrError> {
+        let spot = (registry.clone(), repository.clone());
+        self.ecr("ecr:DescribeImages", session, registry, |state| {
+            let images = state.ecr.images(&spot).into_iter();
+            let images: Vec<_> = images.map(|(digest, image)| (digest, image.clone())).collect();
+            (!images.is_empty()).then(|| page(images, next))
         })
         .await
     }

@@ -6,14 +6,17 @@ use std::{
 };
 
 use async_trait::async_trait;
+use portwarden_core::work::{KnownBy, QueueError, QueueScan, ScanRequest};
 use portwarden_core::{
     arn::RoleArn,
-    ecr::{DescribeImage, EcrError, EcrImage, RegistryId, RegistryLogin},
+    ecr::{DescribeImage, EcrError, EcrImage, ListRegistry, Listing, PageToken, RegistryId, RegistryLogin},
     id::Region,
+    image::{Images, Presence},
     session::{AssumeError, AssumeRole, ProbeRole, Purpose, Session, SessionName, TrustedRole},
     store::{Condition, Conflict, Key, Page, Partition, Store, StoreError, Stored, Write, WriteError},
 };
 use portwarden_oci::{Digest, RepositoryName};
+use portwarden_reconciler::Outside as Reconciler;
 use portwarden_simulation::{Invariant, Wiring, run};
 use serde_json::{Value, json};
 
@@ -342,4 +345,107 @@ fn a_401_sent_to_eventbridge_is_caught() {
         Invariant::AnswersOfTheTable,
         "was answered with 401",
     );
+}
+
+/// Takes the first page of a listing for the whole.
+struct FirstPage(Arc<dyn ListRegistry>);
+
+#[async_trait]
+impl ListRegistry for FirstPage {
+    async fn list_repositories(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        next: Option<&PageToken>,
+    ) -> Result<Listing<RepositoryName>, EcrError> {
+        self.0.list_repositories(session, registry, next).await
+    }
+
+    async fn list_images(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        repository: &RepositoryName,
+        next: Option<&PageToken>,
+    ) -> Result<Option<Listing<(Digest, EcrImage)>>, EcrError> {
+        let listed = self.0.list_images(session, registry, repository, next).await?;
+        Ok(listed.map(|listing| Listing {
+            next: None,
+            ..listing
+        }))
+    }
+}
+
+/// Sweeps that never come to a second page.
+struct ShortSweeps;
+
+impl Wiring for ShortSweeps {
+    fn reconciler(&self, mut outside: Reconciler) -> Reconciler {
+        outside.ecr = Arc::new(FirstPage(outside.ecr));
+        outside
+    }
+}
+
+#[test]
+fn a_sweep_that_stops_after_the_first_page_is_caught() {
+    let mut settings = settings(1);
+    settings.faults.unsent = 100;
+    let violation = run(&settings, Arc::new(ShortSweeps)).expect_err("the bug is caught");
+    assert_eq!(violation.invariant, Invariant::OneEffect, "{violation}");
+}
+
+/// Notes as deleted what a listing does not hold, without asking ECR for it.
+struct Hasty {
+    images: Images,
+    scans: Arc<dyn QueueScan>,
+    clock: Arc<dyn portwarden_core::clock::Clock>,
+}
+
+#[async_trait]
+impl QueueScan for Hasty {
+    async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
+        let scope = request.scope();
+        let known = self.images.locations(&scope, &request.digest).await;
+        let known = known.map_err(|error| QueueError(error.into()))?.into_iter();
+        let here = |location: &portwarden_core::image::Location| {
+            location.region == request.region && location.repository == request.repository
+        };
+        let Some(location) = known
+            .filter(here)
+            .find(portwarden_core::image::Location::is_present)
+        else {
+            return self.scans.queue_scan(request).await;
+        };
+        assert_ne!(request.known_by, KnownBy::Event);
+        let gone = portwarden_core::image::Location {
+            presence: Presence::Deleted,
+            observed_at: self.clock.now(),
+            ..location
+        };
+        let noted = self.images.observe(&scope, &request.digest, &gone).await;
+        noted.map_err(|error| QueueError(error.into()))
+    }
+}
+
+/// Sweeps that take what is on a later page for deleted.
+struct HastySweeps;
+
+impl Wiring for HastySweeps {
+    fn reconciler(&self, outside: Reconciler) -> Reconciler {
+        let hasty = Hasty {
+            images: Images::new(outside.store.clone()),
+            scans: outside.scans.clone(),
+            clock: outside.clock.clone(),
+        };
+        Reconciler {
+            scans: Arc::new(hasty),
+            ecr: Arc::new(FirstPage(outside.ecr.clone())),
+            ..outside
+        }
+    }
+}
+
+#[test]
+fn a_sweep_that_deletes_what_is_on_a_later_page_is_caught() {
+    caught(HastySweeps, Invariant::OneEffect, "is noted as \"deleted\"");
 }
