@@ -34,7 +34,7 @@ pub struct Context {
     /// Tells whether a region was ever compared with ECR.
     pub inventories: Inventories,
     /// The reconciler's queue, for regions whose role is proven.
-    pub backfills: Arc<dyn QueueInventory>,
+    pub comparisons: Arc<dyn QueueInventory>,
     /// Tries to assume roles; no other function has this.
     pub roles: Arc<dyn ProbeRole>,
     /// Reads what a role's own trust policy says.
@@ -115,7 +115,7 @@ impl Context {
             integrations: Integrations::new(store.clone()),
             directory: Directory::new(store.clone()),
             inventories: Inventories::new(store.clone()),
-            backfills: Arc::new(InventoryQueue::new(&aws, settings.inventory_queue)),
+            comparisons: Arc::new(InventoryQueue::new(&aws, settings.inventory_queue)),
             roles: Arc::new(RoleProber::new(connector.clone(), settings.canary)),
             policies: Arc::new(Iam::new(&aws)),
             sessions: Arc::new(TenantSessions::new(connector)),

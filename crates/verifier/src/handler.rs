@@ -11,10 +11,11 @@ use portwarden_core::{
     session::{Purpose, SessionName},
     tenant_template,
     verdict::{Check, Conclusion, Outcome, Verdict},
-    work::{InventoryReason, InventoryRequest, LONGEST_DELAY, VerifyReason, VerifyRequest},
+    work::{LONGEST_DELAY, VerifyReason, VerifyRequest},
 };
 
 use crate::{
+    comparison::have_listed,
     context::Context,
     credentials,
     error::VerifyError,
@@ -103,39 +104,6 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
     have_listed(context, request, &recorded).await?;
     test.try_again_later(&verdict).await?;
     Ok(Verified::Tested { verdict, recorded })
-}
-
-/// Has a region's registry listed once its role is proven, and once more if the message of that was lost.
-async fn have_listed(
-    context: &Context,
-    request: &VerifyRequest,
-    recorded: &RecordedVerdict,
-) -> Result<(), VerifyError> {
-    let (scope, integration, region) = (request.scope(), &request.integration, &request.region);
-    let is_wanted = recorded.now.is_proven()
-        && (!recorded.before.is_proven()
-            || context
-                .inventories
-                .is_untouched(&scope, integration, region)
-                .await?);
-    if is_wanted {
-        let inventory = InventoryRequest {
-            tenant: request.tenant.clone(),
-            integration: integration.clone(),
-            region: region.clone(),
-            reason: InventoryReason::Connected,
-            repository: None,
-            event: None,
-            request: request.request.clone(),
-            trace: request.trace,
-            continuation: 0,
-        };
-        context
-            .backfills
-            .queue_inventory(&inventory, Duration::ZERO)
-            .await?;
-    }
-    Ok(())
 }
 
 /// How long to wait before what could not be found out is tried again; after the last one, the daily test does.

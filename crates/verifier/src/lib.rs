@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod batch;
+mod comparison;
 pub mod context;
 mod credentials;
 pub mod error;

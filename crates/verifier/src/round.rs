@@ -1,4 +1,5 @@
-//! One of the warden's rounds: what changed by itself is told, who has left is seen off, and whose day it is is tested.
+//! One of the warden's rounds: what changed by itself is told, who has left is seen off, and whose day it is is tested, and
+//! has its registry compared with what is known of it.
 //!
 //! Tests of a round are made one after the other, and their calls to STS are spaced, so that all integrations together
 //! never ask STS more than five times a second, however many there are.
@@ -13,7 +14,7 @@ use portwarden_core::{
     arn::RoleArn,
     clock::Clock,
     id::{Region, RequestId},
-    integration::{RemovalReason, Round, Scheduled, Slot},
+    integration::{Connection, RemovalReason, Round, Scheduled, Slot},
     problem::chain,
     purge::Purged,
     session::{AssumeError, AssumeRole, ProbeRole, Purpose, Session, SessionName, TrustedRole},
@@ -24,7 +25,7 @@ use portwarden_core::{
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use crate::{batch, context::Context, error::VerifyError, telling::tell_change};
+use crate::{batch, comparison::have_swept, context::Context, error::VerifyError, telling::tell_change};
 
 /// What a round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -35,6 +36,8 @@ pub struct Rounded {
     pub told: u64,
     /// Connections that were tested.
     pub tested: u64,
+    /// Registries whose comparison was queued.
+    pub swept: u64,
     /// Integrations whose tenants had left.
     pub left: u64,
     /// Whether all that was due is done; if not, the next round goes on.
@@ -200,25 +203,46 @@ async fn test_slot(
             if context.clock.now() + MARGIN >= ends {
                 return Ok(false);
             }
-            let tested = test(context, metrics, scheduled).await;
-            rounded.tested += u64::from(pass_over(metrics, scheduled, tested)? == Some(true));
+            let visited = visit(context, metrics, scheduled).await;
+            let Visit { tested, swept } = pass_over(metrics, scheduled, visited)?.unwrap_or_default();
+            rounded.tested += u64::from(tested);
+            rounded.swept += u64::from(swept);
         }
         after = Some(last);
     }
 }
 
-/// Tests one region, if there is something to test and nobody did so just now.
-async fn test(context: &Context, metrics: &Metrics, scheduled: &Scheduled) -> Result<bool, VerifyError> {
+#[derive(Default)]
+struct Visit {
+    tested: bool,
+    swept: bool,
+}
+
+/// Tests one region, and has its registry compared.
+async fn visit(context: &Context, metrics: &Metrics, scheduled: &Scheduled) -> Result<Visit, VerifyError> {
     let scope = scheduled.scope();
     let found = context.integrations.find(&scope, &scheduled.integration).await?;
+    let is_there = |connection: &Connection| connection.integration.removed_at.is_none();
+    let Some(connection) = found.filter(is_there) else {
+        return Ok(Visit::default());
+    };
+    let tested = test(context, metrics, scheduled, &connection).await?;
+    let swept = have_swept(context, scheduled, &connection).await?;
+    Ok(Visit { tested, swept })
+}
+
+/// Tests one region, if there is something to test and nobody did so just now.
+async fn test(
+    context: &Context,
+    metrics: &Metrics,
+    scheduled: &Scheduled,
+    connection: &Connection,
+) -> Result<bool, VerifyError> {
     let now = context.clock.now();
-    let is_due = found.is_some_and(|connection| {
-        let region = connection.regions.get(&scheduled.region);
-        connection.integration.removed_at.is_none()
-            && region.is_some_and(|region| {
-                let tested = region.verdict.as_ref().map(|verdict| verdict.at);
-                region.trust.role().is_some() && tested.is_none_or(|tested| tested + FRESH <= now)
-            })
+    let region = connection.regions.get(&scheduled.region);
+    let is_due = region.is_some_and(|region| {
+        let tested = region.verdict.as_ref().map(|verdict| verdict.at);
+        region.trust.role().is_some() && tested.is_none_or(|tested| tested + FRESH <= now)
     });
     if !is_due {
         return Ok(false);

@@ -318,7 +318,7 @@ impl Lambda {
                     integrations: Integrations::new(rights.clone()),
                     directory: Directory::new(rights.clone()),
                     inventories: Inventories::new(rights.clone()),
-                    backfills: rights.clone(),
+                    comparisons: rights.clone(),
                     roles: rights.clone(),
                     policies: rights.clone(),
                     sessions: rights.clone(),

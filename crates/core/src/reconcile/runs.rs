@@ -57,8 +57,8 @@ pub(super) struct FindingRecord {
     pub(super) missed: MissedPushes,
 }
 
-/// How long after a sweep the next one may come: rounds may repeat themselves.
-const PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_hours(12);
+/// How long after a sweep began the next one may: a round that died is repeated.
+const PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 pub(super) fn partition(scope: &TenantScope, integration: &IntegrationId, region: &Region) -> Partition {
     scope.partition(&["inventory", integration.as_str(), region.as_str()])

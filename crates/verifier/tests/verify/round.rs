@@ -22,7 +22,7 @@ use portwarden_core::{
     session::{AssumeError, ProbeRole, Session, SessionName},
     tenant_account::{ReadError, ReadTrustPolicy},
     verdict::Conclusion,
-    work::{VerifyReason, VerifyRequest},
+    work::{InventoryReason, InventoryRequest, VerifyReason, VerifyRequest},
 };
 use portwarden_verifier::{
     context::Context,
@@ -466,6 +466,69 @@ async fn a_round_that_runs_out_of_time_is_gone_on_with() {
             after = Some(last);
         }
     }
+}
+
+#[tokio::test]
+async fn each_proven_region_is_compared_with_ecr_once_a_day() {
+    let bench = Bench::new();
+    let [trusted, refused, removed] = [
+        bench.quick_party().await,
+        bench.quick_party().await,
+        bench.quick_party().await,
+    ];
+    let [good, wide] = [World::new(GOOD), World::new(|_, _| true)].map(Arc::new);
+    for (world, party) in [(&good, &trusted), (&wide, &refused), (&good, &removed)] {
+        bench
+            .verify(world, party, &format!("{ROLE}-{}", party.integration))
+            .await;
+    }
+    let queued = || bench.queues.take_inventories();
+    let asked = |(request, delay): &(InventoryRequest, Duration)| {
+        assert!(delay.is_zero());
+        (request.integration.clone(), request.reason)
+    };
+    // Once its role is proven, everything that was there before is listed.
+    let backfills: Vec<_> = queued().iter().map(asked).collect();
+    let connected = InventoryReason::Connected;
+    assert_eq!(
+        backfills,
+        [
+            (trusted.integration.clone(), connected),
+            (removed.integration.clone(), connected)
+        ]
+    );
+    bench
+        .integrations()
+        .remove_because(
+            &removed.scope,
+            &removed.integration,
+            RemovalReason::Asked,
+            good.clock.now(),
+        )
+        .await
+        .unwrap();
+    *good.right.lock().unwrap() = trusted.external_id.to_string();
+    let mut warden = Warden::new(bench.context(&good), &good.clock);
+    for day in 0..3 {
+        // Asked for by somebody just before, so that the round does not test it again.
+        let until_its_slot = warden.rounds.iter().position(|round| round.swept > 0);
+        for number in 0..288 {
+            if day == 2 && Some(number) == until_its_slot {
+                bench
+                    .verify(&good, &trusted, &format!("{ROLE}-{}", trusted.integration))
+                    .await;
+            }
+            warden.once().await;
+        }
+        let sweeps: Vec<_> = queued()
+            .iter()
+            .filter(|(request, _)| request.reason == InventoryReason::Schedule)
+            .map(asked)
+            .collect();
+        let expected = (trusted.integration.clone(), InventoryReason::Schedule);
+        assert_eq!(sweeps, [expected], "day {day}");
+    }
+    assert_eq!(warden.sum(|round| round.swept), 3);
 }
 
 #[tokio::test]

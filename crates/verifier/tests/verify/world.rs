@@ -340,7 +340,7 @@ impl Bench {
             secrets: world.clone(),
             again: self.queues.clone(),
             inventories: Inventories::new(self.store.clone()),
-            backfills: self.queues.clone(),
+            comparisons: self.queues.clone(),
             bus: self.bus.clone(),
             clock: Arc::new(world.clock.clone()),
             randomness: Arc::new(OsRandomness),
