@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portwarden_oci::{Digest, RepositoryName, Tag};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -28,6 +29,8 @@ pub enum Announcement {
     ConnectionChanged(ConnectionChanged),
     /// A region's events were found missing, or come again.
     CoverageChanged(CoverageChanged),
+    /// What is wrong with an image is not the same as before: the data of a [notification](crate::notification).
+    FindingsChanged(serde_json::Value),
 }
 
 impl Announcement {
@@ -37,12 +40,13 @@ impl Announcement {
             Self::ImageScanned(_) => "Image Scanned",
             Self::ConnectionChanged(_) => "Connection Changed",
             Self::CoverageChanged(_) => "Coverage Changed",
+            Self::FindingsChanged(_) => "Findings Changed",
         }
     }
 }
 
 /// An image's scan ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageScanned {
     /// Whose image.
@@ -71,6 +75,7 @@ pub struct ImageScanned {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<BTreeMap<String, usize>>,
     /// When it ended.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// What led to the scan.
     pub trace_id: TraceId,
@@ -79,7 +84,7 @@ pub struct ImageScanned {
 /// The status of a connection changed.
 ///
 /// It may come more than once, under the same number and with the same content.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionChanged {
     /// Whose connection.
@@ -97,6 +102,7 @@ pub struct ConnectionChanged {
     /// The status in a sentence.
     pub sentence: String,
     /// When it was found.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// What led to it.
     pub trace_id: TraceId,

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::random::Randomness;
 
@@ -17,7 +20,7 @@ pub struct IdError {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $is_valid:expr, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -141,6 +144,20 @@ text_id!(
     "an API key's id: k- and 26 letters or digits"
 );
 
+text_id!(
+    /// Something that a tenant is told: `n-` and 26 characters, which sort the newest first.
+    NotificationId,
+    |text| has_form(text, "n-"),
+    "a notification's id: n- and 26 letters or digits"
+);
+
+text_id!(
+    /// A tenant's webhook: `w-` and 26 characters.
+    WebhookId,
+    |text| has_form(text, "w-"),
+    "a webhook's id: w- and 26 letters or digits"
+);
+
 const OPERATOR: &str = "operator";
 
 /// Crockford's base 32 in lower case: no letter that is mistaken for another.
@@ -206,6 +223,33 @@ impl ApiKeyId {
     }
 }
 
+impl NotificationId {
+    /// Makes the id of what happened at a time, from what tells it from everything else: the same id each time.
+    pub fn of(at: Timestamp, parts: &[&str]) -> Self {
+        // 45 bits of milliseconds last until the year 3084; counted backwards, since lists are read in ascending order.
+        const TIME_CHARACTERS: usize = 9;
+        let backwards = (1_i64 << 45) - 1 - at.as_millisecond().clamp(0, (1 << 45) - 1);
+        let five_bits = |index: usize| {
+            u8::try_from(backwards >> (5 * (TIME_CHARACTERS - 1 - index)) & 31).unwrap_or_default()
+        };
+        let time: Vec<u8> = (0..TIME_CHARACTERS).map(five_bits).collect();
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let rest = &hash.finalize()[..RANDOM_CHARACTERS - TIME_CHARACTERS];
+        Self(format!("n-{}{}", text_of(&time), text_of(rest)))
+    }
+}
+
+impl WebhookId {
+    /// Makes a new id.
+    pub fn generate(randomness: &dyn Randomness) -> Self {
+        Self(format!("w-{}", random_text(randomness, RANDOM_CHARACTERS)))
+    }
+}
+
 impl ExternalId {
     /// Makes a new id of 130 random bits.
     pub fn generate(randomness: &dyn Randomness) -> Self {
@@ -246,6 +290,18 @@ mod tests {
             assert_eq!(id.as_str().parse::<ExternalId>(), Ok(id.clone()));
             assert!(seen.insert(id));
         }
+    }
+
+    #[test]
+    fn notifications_sort_newest_first_and_are_named_by_what_happened() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let id = NotificationId::of(at(1_800_000_000), &["a", "b"]);
+        assert_eq!(id.as_str().parse::<NotificationId>(), Ok(id.clone()));
+        assert_eq!(id, NotificationId::of(at(1_800_000_000), &["a", "b"]));
+        assert_ne!(id, NotificationId::of(at(1_800_000_000), &["ab"]));
+        assert!(NotificationId::of(at(1_800_000_001), &["z"]) < id);
+        assert!(NotificationId::of(at(-5), &["a"]) > id);
+        assert!(NotificationId::of(Timestamp::MAX, &["a"]) < id);
     }
 
     #[test]

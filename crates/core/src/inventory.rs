@@ -4,6 +4,7 @@
 //! asks each tenant's index for the packages that changed, and learns nothing that crosses tenants.
 
 mod packages;
+mod tags;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,9 +12,14 @@ use jiff::Timestamp;
 use portwarden_oci::Digest;
 use serde::{Deserialize, Serialize};
 
-pub use self::packages::{Entry, Holder, PackageKey};
+pub use self::{
+    packages::{Entry, Holder, PackageKey},
+    tags::{TagPlace, Tagged},
+};
 use crate::{
+    id::NotificationId,
     image::{Cursor, List, Location, Presence},
+    notification::{self, Notification},
     scope::TenantScope,
     store::{
         Condition, Key, MAX_WRITES, Partition, Revision, Store, StoreError, Stored, Write, contended, prefix,
@@ -55,6 +61,8 @@ pub struct ImageState {
     pub locations: Vec<Location>,
     /// What it was matched with, if its packages are in the index.
     pub matching: Option<Matching>,
+    /// What was noted about it and is not queued yet.
+    pub untold: Vec<NotificationId>,
     revision: Option<Revision>,
 }
 
@@ -115,6 +123,8 @@ impl Inventory {
                 } else if item.key.sort() == "matching" {
                     state.matching = Some(item.parse()?);
                     state.revision = Some(item.revision);
+                } else {
+                    state.untold.extend(notification::marked(item.key.sort()));
                 }
             }
             after = page.items.last().map(|item| item.key.clone());
@@ -126,13 +136,14 @@ impl Inventory {
 
     /// Keeps what an image was matched with, unless somebody else did since `state` was read; tells whether it did.
     ///
-    /// An image without an edition waits for one: see [`Inventory::unmatched`].
+    /// An image without an edition waits for one: see [`Inventory::unmatched`]. `news` is what is told of it, if anything.
     pub async fn keep_matching(
         &self,
         scope: &TenantScope,
         digest: &Digest,
         state: &ImageState,
         matching: &Matching,
+        news: Option<&Notification>,
     ) -> Result<bool, StoreError> {
         let condition = state.revision.map_or(Condition::Absent, Condition::Unchanged);
         let mut writes = vec![Write::put(matching_key(scope, digest), matching, condition)];
@@ -145,6 +156,9 @@ impl Inventory {
             writes.push(Write::put(unmatched_key(scope, digest), &empty, Condition::None));
         } else if was_unmatched {
             writes.push(delete(unmatched_key(scope, digest)));
+        }
+        if let Some(news) = news {
+            writes.extend(notification::note(scope, digest, news));
         }
         try_write(&*self.store, &writes).await
     }

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A failure as a person sees it: a stable code, one sentence that names the cause, and the exact fix.
 ///
 /// The chain of errors behind it goes to the log, once, with the same code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The stable code, in lower-case words with underscores.
     pub code: Cow<'static, str>,

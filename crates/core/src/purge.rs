@@ -11,6 +11,7 @@ use crate::{
     id::IntegrationId,
     image::{Images, KnownPlace},
     integration::Integrations,
+    inventory::Inventory,
     object::{Document, ObjectError, ObjectKey, ReadObject, RemoveObject},
     scope::TenantScope,
     store::{Store, StoreError},
@@ -20,6 +21,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Purge {
     images: Images,
+    inventory: Inventory,
     integrations: Integrations,
     objects: Arc<dyn PurgeObjects>,
 }
@@ -52,6 +54,9 @@ pub enum PurgeError {
 /// How many places of images one step deletes.
 const STEP: usize = 25;
 
+/// How many tags one step forgets.
+const TAGS: usize = 500;
+
 /// What of a report says which objects belong to it.
 #[derive(Deserialize)]
 struct ReportParts {
@@ -75,6 +80,7 @@ impl Purge {
     pub fn new(store: Arc<dyn Store>, objects: Arc<dyn PurgeObjects>) -> Self {
         Self {
             images: Images::new(store.clone()),
+            inventory: Inventory::new(store.clone()),
             integrations: Integrations::new(store),
             objects,
         }
@@ -98,7 +104,7 @@ impl Purge {
         for place in &places {
             self.forget(scope, id, place).await?;
         }
-        if !places.is_empty() {
+        if !places.is_empty() || self.inventory.forget_tags(scope, id, TAGS).await? {
             return Ok(Purged::Some);
         }
         if let Some(account) = &removal.account {

@@ -120,7 +120,7 @@ impl Matcher {
             let matching = self.matching(report.catalog_version, findings.as_ref(), number);
             if !self
                 .inventory
-                .keep_matching(scope, digest, &state, &matching)
+                .keep_matching(scope, digest, &state, &matching, None)
                 .await?
             {
                 continue;
@@ -219,7 +219,7 @@ impl Matcher {
         matching.written = is_unchanged;
         if !self
             .inventory
-            .keep_matching(scope, digest, state, &matching)
+            .keep_matching(scope, digest, state, &matching, None)
             .await?
         {
             return Err(MatchError::Overtaken);

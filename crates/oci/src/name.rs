@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The name of a repository: path components of lower-case letters, digits and single separators, up to 256 characters.
 ///
 /// Source: the distribution specification's `<name>` grammar, with Amazon ECR's limit of 256 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepositoryName(String);
 

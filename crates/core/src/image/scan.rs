@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use portwarden_oci::Digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -56,7 +57,7 @@ pub struct ScanSummary {
 }
 
 /// What a scan found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum ScanResult {
     /// The report is there.

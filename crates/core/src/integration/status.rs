@@ -1,6 +1,7 @@
 //! How a connection is, in one word and one sentence: the same for the command line, the page and the event bus.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Connection, RegionConnection, Trust};
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// How a connection is, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Light {
     /// Everything works.

@@ -214,13 +214,13 @@ async fn an_image_is_matched_once_for_whoever_read_it_first() {
     ];
     assert!(
         inventory
-            .keep_matching(&scope, &digest, &first, &matching(None))
+            .keep_matching(&scope, &digest, &first, &matching(None), None)
             .await
             .unwrap()
     );
     assert!(
         !inventory
-            .keep_matching(&scope, &digest, &second, &matching(Some(1)))
+            .keep_matching(&scope, &digest, &second, &matching(Some(1)), None)
             .await
             .unwrap()
     );
@@ -237,7 +237,7 @@ async fn an_image_is_matched_once_for_whoever_read_it_first() {
     };
     assert!(
         inventory
-            .keep_matching(&scope, &digest, &state, &unwritten)
+            .keep_matching(&scope, &digest, &state, &unwritten, None)
             .await
             .unwrap()
     );
@@ -255,7 +255,7 @@ async fn an_image_is_matched_once_for_whoever_read_it_first() {
     // Somebody else's newer matching is not touched.
     assert!(
         inventory
-            .keep_matching(&scope, &digest, &marked, &matching(Some(3)))
+            .keep_matching(&scope, &digest, &marked, &matching(Some(3)), None)
             .await
             .unwrap()
     );
@@ -287,7 +287,7 @@ async fn an_image_that_leaves_leaves_nothing_and_no_other_image() {
         .unwrap();
     let state = inventory.image(&scope, &digest).await.unwrap();
     inventory
-        .keep_matching(&scope, &digest, &state, &matching(None))
+        .keep_matching(&scope, &digest, &state, &matching(None), None)
         .await
         .unwrap();
     let keys = entries.each_ref().map(|entry| &entry.key);
@@ -356,7 +356,7 @@ async fn tenants_share_no_package_and_no_finding() {
         .unwrap();
     let state = inventory.image(&scope, &image("a")).await.unwrap();
     inventory
-        .keep_matching(&scope, &image("a"), &state, &matching(None))
+        .keep_matching(&scope, &image("a"), &state, &matching(None), None)
         .await
         .unwrap();
     assert_eq!(

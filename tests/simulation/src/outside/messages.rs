@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use portwarden_core::{
     announce::{Announce, AnnounceError, Announcement},
     id::TenantId,
+    notification::{NotifyRequest, QueueNotify},
     work::{
         InventoryRequest, QueueError, QueueInventory, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest,
         VerifyRequest,
@@ -133,8 +134,22 @@ impl Announce for Process {
                         )
                     },
                 ),
+                // The notifier's, which is not simulated.
+                Announcement::FindingsChanged(_) => Ok(()),
             };
             state.judge(checked);
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl QueueNotify for Process {
+    async fn queue_notify(&self, request: &NotifyRequest, _: Option<Duration>) -> Result<(), QueueError> {
+        let scope = request.scope();
+        self.call("queue notify", scope.tenant(), |state| {
+            self.check_message(state, scope.tenant());
             Ok(())
         })
         .await

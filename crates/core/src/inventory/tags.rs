@@ -1,0 +1,135 @@
+//! Which image each tag named last, of those that were matched: what a new image of the tag is compared with.
+
+use jiff::Timestamp;
+use portwarden_oci::{Digest, RepositoryName, Tag};
+use serde::{Deserialize, Serialize};
+
+use super::Inventory;
+use crate::{
+    id::{IntegrationId, Region},
+    image::{Location, Presence},
+    notification::{self, Notification},
+    scope::TenantScope,
+    store::{Condition, Key, Partition, Revision, StoreError, Write, try_write},
+};
+
+/// A tag of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagPlace {
+    /// The integration whose role opens the repository.
+    pub integration: IntegrationId,
+    /// The registry's region.
+    pub region: Region,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The tag.
+    pub tag: Tag,
+    /// What was there when it was read.
+    revision: Option<Revision>,
+}
+
+/// The image that a tag named last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tagged {
+    /// The image.
+    pub digest: Digest,
+    /// The version of the catalog that its report is of.
+    pub catalog_version: u32,
+    /// When ECR said so; what it says later wins.
+    pub observed_at: Timestamp,
+}
+
+/// So many tags are moved in one transaction, besides what is told of it.
+const AT_ONCE: usize = 90;
+
+fn partition(scope: &TenantScope, integration: &IntegrationId) -> Partition {
+    scope.partition(&["tags", integration.as_str()])
+}
+
+impl TagPlace {
+    fn key(&self, scope: &TenantScope) -> Key {
+        partition(scope, &self.integration).key(&[
+            self.region.as_str(),
+            self.repository.as_str(),
+            self.tag.as_str(),
+        ])
+    }
+}
+
+impl Inventory {
+    /// Returns the tags of an image in a place that named another one before, or none, each with what it named.
+    pub async fn moved_tags(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        location: &Location,
+    ) -> Result<Vec<(TagPlace, Option<Tagged>)>, StoreError> {
+        let Presence::Present { tags, .. } = &location.presence else {
+            return Ok(Vec::new());
+        };
+        let mut moved = Vec::new();
+        for tag in tags {
+            let mut place = TagPlace {
+                integration: location.integration.clone(),
+                region: location.region.clone(),
+                repository: location.repository.clone(),
+                tag: tag.clone(),
+                revision: None,
+            };
+            let stored = self.store.get(&place.key(scope)).await?;
+            place.revision = stored.as_ref().map(|stored| stored.revision);
+            let before: Option<Tagged> = stored.map(|stored| stored.parse()).transpose()?;
+            if before
+                .is_none_or(|before| before.digest != *digest && before.observed_at < location.observed_at)
+            {
+                moved.push((place, before));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Notes that tags name another image now, unless somebody else did meanwhile, together with what is told of it; tells
+    /// whether it did.
+    pub async fn move_tags(
+        &self,
+        scope: &TenantScope,
+        places: &[&TagPlace],
+        to: &Tagged,
+        mut news: Option<&Notification>,
+    ) -> Result<bool, StoreError> {
+        for some in places.chunks(AT_ONCE) {
+            let put = |place: &&TagPlace| {
+                let condition = place.revision.map_or(Condition::Absent, Condition::Unchanged);
+                Write::put(place.key(scope), to, condition)
+            };
+            let mut writes: Vec<Write> = some.iter().map(put).collect();
+            if let Some(news) = news.take() {
+                writes.extend(notification::note(scope, &to.digest, news));
+            }
+            if !try_write(&*self.store, &writes).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Forgets some of what an integration's tags named, at most `limit`; tells whether there was any.
+    pub(crate) async fn forget_tags(
+        &self,
+        scope: &TenantScope,
+        integration: &IntegrationId,
+        limit: usize,
+    ) -> Result<bool, StoreError> {
+        let page = self
+            .store
+            .query(&partition(scope, integration), "", None, limit)
+            .await?;
+        let writes: Vec<Write> = page
+            .items
+            .iter()
+            .map(|item| super::delete(item.key.clone()))
+            .collect();
+        self.write_all(&writes).await?;
+        Ok(!writes.is_empty())
+    }
+}
