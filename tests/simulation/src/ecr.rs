@@ -15,8 +15,6 @@ pub(crate) struct Ecr {
     spots: BTreeMap<Spot, BTreeMap<Digest, EcrImage>>,
     /// When an image came or went.
     history: BTreeMap<(Spot, Digest), Vec<(Timestamp, bool)>>,
-    /// Tags that an image lost to another one, of which ECR sends no event.
-    lost: BTreeSet<(Spot, Digest, Tag)>,
 }
 
 impl Ecr {
@@ -24,12 +22,10 @@ impl Ecr {
     pub(crate) fn push(&mut self, spot: &Spot, digest: Digest, tag: Option<&Tag>, now: Timestamp) {
         let images = self.spots.entry(spot.clone()).or_default();
         if let Some(tag) = tag {
-            for (holder, image) in images.iter_mut() {
-                if image.tags.remove(tag) {
-                    self.lost.insert((spot.clone(), *holder, tag.clone()));
-                }
+            // Of which ECR sends no event.
+            for image in images.values_mut() {
+                image.tags.remove(tag);
             }
-            self.lost.remove(&(spot.clone(), digest, tag.clone()));
         }
         let is_new = !images.contains_key(&digest);
         let image = images.entry(digest).or_insert_with(|| EcrImage {
@@ -70,11 +66,6 @@ impl Ecr {
 
     pub(crate) fn image(&self, spot: &Spot, digest: &Digest) -> Option<&EcrImage> {
         self.spots.get(spot)?.get(digest)
-    }
-
-    /// Tells whether an image lost a tag to another one, and may still be thought to have it.
-    pub(crate) fn has_lost(&self, spot: &Spot, digest: Digest, tag: &Tag) -> bool {
-        self.lost.contains(&(spot.clone(), digest, tag.clone()))
     }
 
     /// Lists what lies in a repository.

@@ -136,17 +136,11 @@ impl State {
             registry.region.as_str(),
             repository.as_str(),
         ]);
-        let mut noted = self
+        // ECR sends no event when an image loses its tag to another one, but the sweep sees it.
+        let noted = self
             .stored(&key)
             .map(|location| location["presence"].clone())
             .unwrap_or_default();
-        if let Some(tags) = noted.get_mut("tags").and_then(Value::as_array_mut) {
-            // ECR sends no event when an image loses its tag to another one: what is noted may be older than that.
-            tags.retain(|tag| {
-                let tag = tag.as_str().and_then(|tag| tag.parse().ok());
-                !tag.is_some_and(|tag| self.ecr.has_lost(spot, digest, &tag))
-            });
-        }
         let truth = self.ecr.image(spot, &digest).map_or_else(
             || json!({"state": "deleted"}),
             |image: &EcrImage| -> Value {
