@@ -1,3 +1,4 @@
+mod compare;
 mod confirm;
 mod coverage;
 mod create;
@@ -18,8 +19,8 @@ use portwarden_core::{
 };
 
 use self::{
-    confirm::ConfirmArgs, coverage::CoverageArgs, create::CreateArgs, receipts::ReceiptsArgs,
-    remove::RemoveArgs, rotate::RotateArgs, verify::VerifyArgs,
+    compare::CompareArgs, confirm::ConfirmArgs, coverage::CoverageArgs, create::CreateArgs,
+    receipts::ReceiptsArgs, remove::RemoveArgs, rotate::RotateArgs, verify::VerifyArgs,
 };
 use crate::{
     failure::{Ending, Failure},
@@ -48,6 +49,8 @@ enum IntegrationCommand {
     Create(CreateArgs),
     /// Confirms the account whose stack claims an integration, from which on its images are read
     Confirm(ConfirmArgs),
+    /// Compares what is known with what ECR lists, as is done once a day, and says what was found
+    Compare(CompareArgs),
     /// Shows which regions and repositories are watched, and how each image became known
     Coverage(CoverageArgs),
     /// Expects new credentials of a region's stack, and says how the stack makes them
@@ -85,6 +88,7 @@ impl IntegrationArgs {
         match self.command {
             IntegrationCommand::Create(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::Confirm(args) => args.run(&self.stack, self.json).await,
+            IntegrationCommand::Compare(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::Coverage(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::Rotate(args) => args.run(&self.stack, self.json).await,
             IntegrationCommand::List { tenant } => {

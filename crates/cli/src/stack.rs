@@ -9,9 +9,13 @@ use aws_sdk_cloudformation::{
     types::Stack as DescribedStack,
 };
 use clap::Args;
-use portwarden_aws::{Aws, DynamoStore, EmulatorEndpoint, VerifyQueue};
+use portwarden_aws::{Aws, DynamoStore, EmulatorEndpoint, InventoryQueue, VerifyQueue};
 use portwarden_core::{
-    arn::RoleArn, id::Region, store::Store, tenant_template::launch::LaunchPad, work::QueueVerify,
+    arn::RoleArn,
+    id::Region,
+    store::Store,
+    tenant_template::launch::LaunchPad,
+    work::{QueueInventory, QueueVerify},
 };
 use portwarden_local::run::StackFile;
 
@@ -37,6 +41,8 @@ pub(crate) struct Stack {
     pub(crate) store: Arc<dyn Store>,
     /// The queue of connections that wait for a test.
     pub(crate) verifications: Arc<dyn QueueVerify>,
+    /// The queue of registries that wait for a comparison with ECR.
+    pub(crate) comparisons: Arc<dyn QueueInventory>,
     /// The URL that, with a slash and an integration's id, is the integration's endpoint.
     pub(crate) events_url: String,
     /// The role that tenants' roles trust.
@@ -241,6 +247,10 @@ impl Outputs {
         Ok(Stack {
             store: Arc::new(DynamoStore::new(aws, self.get("TableName")?.to_owned())),
             verifications: Arc::new(VerifyQueue::new(aws, self.get("VerifyQueueUrl")?.to_owned())),
+            comparisons: Arc::new(InventoryQueue::new(
+                aws,
+                self.get("InventoryQueueUrl")?.to_owned(),
+            )),
             events_url,
             connector,
             outputs: self,
@@ -270,6 +280,10 @@ mod tests {
                 [
                     ("TableName", "table"),
                     ("VerifyQueueUrl", "http://127.0.0.1:4566/100000000001/verify"),
+                    (
+                        "InventoryQueueUrl",
+                        "http://127.0.0.1:4566/100000000001/inventory",
+                    ),
                     ("ConnectorRoleArn", "arn:aws:iam::100000000001:role/connector"),
                 ]
                 .map(|(name, value)| (name.to_owned(), value.to_owned())),

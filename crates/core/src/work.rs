@@ -121,6 +121,8 @@ pub enum InventoryReason {
     Connected,
     /// It is time.
     Schedule,
+    /// A person asked.
+    Asked,
     /// A repository was deleted, of which ECR itself sends no event.
     RepositoryDeleted,
 }
@@ -158,6 +160,7 @@ impl InventoryReason {
         match self {
             Self::Connected => "connected",
             Self::Schedule => "schedule",
+            Self::Asked => "asked",
             Self::RepositoryDeleted => "repository_deleted",
         }
     }

@@ -218,7 +218,8 @@ fn parameter(key: &str, value: &str) -> Parameter {
 
 /// Uploads code or a template to the account's own bucket for both, as `aws cloudformation package` does.
 async fn upload(account: &Account, key: String, content: Vec<u8>) -> Result<S3Object, LocalError> {
-    let bucket = format!("portwarden-local-artifacts-{}", account.id());
+    // A bucket lies in one region, and an account may have stacks in several.
+    let bucket = format!("portwarden-local-artifacts-{}-{}", account.id(), account.region());
     create_bucket(account, &bucket).await?;
     put_object(account, &bucket, &key, content).await?;
     Ok(S3Object { bucket, key })

@@ -23,7 +23,7 @@ use crate::{
     template::Template,
 };
 
-/// The stack's name in the tenant's account.
+/// What the stack's name in the tenant's account begins with.
 const STACK: &str = "portwarden-ecr";
 
 /// The name of the tenants' template in messages.
@@ -96,7 +96,9 @@ pub(crate) async fn create_stack(
         ("Password", parameters.auth.password.expose_secret()),
         ("ExternalId", parameters.external_id.as_str()),
     ]);
-    deploy::create_stack(account, STACK, &template, &parameters).await
+    // The emulator makes a role's name of the stack's, and a name is one role of the account in all regions.
+    let name = format!("{STACK}-{}", account.region());
+    deploy::create_stack(account, &name, &template, &parameters).await
 }
 
 async fn create_connection(

@@ -12,5 +12,6 @@ mod observability;
 mod permission;
 mod publishing;
 mod push;
+mod reconcile;
 mod trust;
 mod world;
