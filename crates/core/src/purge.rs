@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use portwarden_oci::Digest;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use crate::{
     integration::Integrations,
     inventory::Inventory,
     object::{Document, ObjectError, ObjectKey, ReadObject, RemoveObject},
+    reconcile::Inventories,
     scope::TenantScope,
     store::{Store, StoreError},
 };
@@ -23,13 +25,22 @@ pub struct Purge {
     images: Images,
     inventory: Inventory,
     integrations: Integrations,
+    inventories: Inventories,
     objects: Arc<dyn PurgeObjects>,
+    index: Arc<dyn LeaveIndex>,
 }
 
 /// Reads and deletes objects.
 pub trait PurgeObjects: ReadObject + RemoveObject {}
 
 impl<T: ReadObject + RemoveObject> PurgeObjects for T {}
+
+/// Takes images out of what is kept of their packages and findings.
+#[async_trait]
+pub trait LeaveIndex: Send + Sync {
+    /// Takes an image out that its tenant has nowhere any more; its documents say what there is of it.
+    async fn leave_index(&self, scope: &TenantScope, digest: &Digest) -> Result<(), PurgeError>;
+}
 
 /// Whether something is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +87,15 @@ struct LayerParts {
 }
 
 impl Purge {
-    /// Works on a store and a bucket.
-    pub fn new(store: Arc<dyn Store>, objects: Arc<dyn PurgeObjects>) -> Self {
+    /// Works on a store, a bucket, and the index of packages and findings in both.
+    pub fn new(store: Arc<dyn Store>, objects: Arc<dyn PurgeObjects>, index: Arc<dyn LeaveIndex>) -> Self {
         Self {
             images: Images::new(store.clone()),
             inventory: Inventory::new(store.clone()),
-            integrations: Integrations::new(store),
+            integrations: Integrations::new(store.clone()),
+            inventories: Inventories::new(store),
             objects,
+            index,
         }
     }
 
@@ -107,6 +120,11 @@ impl Purge {
         if !places.is_empty() || self.inventory.forget_tags(scope, id, TAGS).await? {
             return Ok(Purged::Some);
         }
+        for region in &removal.regions {
+            if self.inventories.forget(scope, id, region).await? {
+                return Ok(Purged::Some);
+            }
+        }
         if let Some(account) = &removal.account {
             for region in &removal.regions {
                 let registry = RegistryId {
@@ -128,6 +146,10 @@ impl Purge {
         place: &KnownPlace,
     ) -> Result<(), PurgeError> {
         let forgetting = self.images.forget(scope, id, place).await?;
+        if forgetting.last_of.is_some() {
+            // Before its documents, which say what there is of it.
+            self.index.leave_index(scope, &place.digest).await?;
+        }
         let mut objects = 0;
         for version in forgetting.last_of.iter().flatten() {
             objects += self.delete_documents(scope, &place.digest, *version).await?;
@@ -176,9 +198,11 @@ impl Purge {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
-    use async_trait::async_trait;
     use jiff::SignedDuration;
     use serde_json::json;
 
@@ -187,11 +211,13 @@ mod tests {
         id::{RequestId, TenantId},
         image::{Claimed, Location, Presence, ScanResult},
         integration::{Deleted, NewRegion, Removal},
+        inventory::{Entry, Matching, PackageKey},
         object::{MemoryObjects, WriteObject as _},
         random::OsRandomness,
+        reconcile::{Begun, HowKnown, RepositoryCoverage},
         store::{Key, MemoryStore, Page, Partition, Stored, Write, WriteError},
         trace::TraceId,
-        work::KnownBy,
+        work::{InventoryReason, InventoryRequest, KnownBy},
     };
 
     /// A table that fails at one of its calls.
@@ -230,6 +256,22 @@ mod tests {
         }
     }
 
+    /// Finds in an image's report what is in the index, as whoever matches it does.
+    struct Reports(Inventory, Arc<MemoryObjects>);
+
+    #[async_trait]
+    impl LeaveIndex for Reports {
+        async fn leave_index(&self, scope: &TenantScope, digest: &Digest) -> Result<(), PurgeError> {
+            if self.0.image(scope, digest).await?.matching.is_none() {
+                return Ok(());
+            }
+            let report = scope.image_object(digest, VERSION, Document::Report);
+            let report = self.1.read_object(&report).await?;
+            assert!(report.is_some(), "nothing says any more what is to be deleted");
+            Ok(self.0.leave(scope, digest, &[&package()], &["CVE-1"]).await?)
+        }
+    }
+
     struct World {
         store: Arc<MemoryStore>,
         objects: Arc<MemoryObjects>,
@@ -242,6 +284,13 @@ mod tests {
 
     fn start() -> Timestamp {
         "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+
+    fn package() -> PackageKey {
+        PackageKey {
+            ecosystem: "npm".to_owned(),
+            name: "left-pad".to_owned(),
+        }
     }
 
     fn digest(text: &str) -> Digest {
@@ -282,6 +331,10 @@ mod tests {
             world.push("deleted", &gone, false).await;
             for name in ["only", "both", "deleted"] {
                 world.scan(name).await;
+                world.enter(&digest(name)).await;
+            }
+            for id in [&world.gone, &world.other] {
+                world.compare(id).await;
             }
             world
         }
@@ -311,6 +364,71 @@ mod tests {
                 .observe(&self.scope, &digest(name), &location)
                 .await
                 .unwrap();
+        }
+
+        /// Enters an image with a package and a finding into the index.
+        async fn enter(&self, digest: &Digest) {
+            let (scope, inventory) = (&self.scope, Inventory::new(self.store.clone()));
+            let entry = Entry {
+                key: package(),
+                versions: vec!["1".to_owned()],
+                packages: json!([]),
+                signature: String::new(),
+            };
+            inventory.enter(scope, digest, &[entry]).await.unwrap();
+            inventory
+                .note_findings(scope, digest, &["CVE-1"], &[])
+                .await
+                .unwrap();
+            let matching = Matching {
+                catalog_version: VERSION,
+                edition: None,
+                at: start(),
+                counts: BTreeMap::new(),
+                fixable: 0,
+                written: true,
+            };
+            let state = inventory.image(scope, digest).await.unwrap();
+            assert!(
+                inventory
+                    .keep_matching(scope, digest, &state, &matching, None)
+                    .await
+                    .unwrap()
+            );
+        }
+
+        /// Leaves what a comparison with ECR of more repositories than are deleted at once leaves.
+        async fn compare(&self, integration: &IntegrationId) {
+            let inventories = Inventories::new(self.store.clone());
+            let request = InventoryRequest {
+                tenant: self.scope.tenant().clone(),
+                integration: integration.clone(),
+                region: "eu-west-1".parse().unwrap(),
+                reason: InventoryReason::Connected,
+                repository: None,
+                event: None,
+                request: RequestId::generate(&OsRandomness),
+                trace: TraceId::generate(start(), &OsRandomness),
+                continuation: 0,
+            };
+            let begun = inventories.begin(&request, start(), later()).await.unwrap();
+            let Begun::Ours(run) = begun else {
+                panic!("{begun:?}")
+            };
+            for number in 0..150 {
+                let repository = format!("r{number}").parse().unwrap();
+                let coverage = RepositoryCoverage {
+                    repository,
+                    at: start(),
+                    images: HowKnown::default(),
+                    unread: None,
+                };
+                inventories
+                    .save_repository(&request, &coverage.repository, Some(&coverage))
+                    .await
+                    .unwrap();
+            }
+            inventories.finish(&request, &run, start()).await.unwrap();
         }
 
         async fn scan(&self, name: &str) {
@@ -356,7 +474,8 @@ mod tests {
         }
 
         fn purge(&self, store: Arc<dyn Store>) -> Purge {
-            Purge::new(store, self.objects.clone())
+            let index = Reports(Inventory::new(store.clone()), self.objects.clone());
+            Purge::new(store, self.objects.clone(), Arc::new(index))
         }
 
         async fn removal(&self) -> Removal {
@@ -388,6 +507,20 @@ mod tests {
                 let report = self.scope.image_object(&digest(name), VERSION, Document::Report);
                 let report = self.objects.read_object(&report).await.unwrap();
                 assert_eq!(report.is_some(), places > 0, "{name}");
+            }
+            let inventory = Inventory::new(self.store.clone());
+            let package = package();
+            let holders = inventory.images_with_package(&self.scope, &package, None, 10);
+            let holders = holders.await.unwrap().items;
+            assert_eq!(
+                holders.iter().map(|holder| holder.digest).collect::<Vec<_>>(),
+                [digest("both")]
+            );
+            for item in self.store.dump() {
+                let key = item.key.to_string();
+                for name in ["only", "deleted"] {
+                    assert!(!key.contains(&digest(name).hex()), "{name} is left in {key}");
+                }
             }
             let newest = images.newest(&self.scope, None, 10).await.unwrap().items;
             assert_eq!(
@@ -459,7 +592,8 @@ mod tests {
             Purged::All
         );
         assert_eq!(world.removal().await.deleted, Deleted::default());
-        assert_eq!(world.finish().await, 1);
+        // All places, and twice a part of what comparisons left.
+        assert_eq!(world.finish().await, 3);
         world.check().await;
         let receipt = world.removal().await;
         let expected = Deleted {

@@ -3,8 +3,10 @@
 mod current;
 mod entry;
 mod error;
+mod index;
 mod matcher;
 
 pub use current::{CurrentDatabase, Loaded};
 pub use error::MatchError;
+pub use index::Index;
 pub use matcher::{FirstMatch, Matcher, Rematched};

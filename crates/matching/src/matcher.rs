@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -12,15 +12,17 @@ use portwarden_core::{
 };
 use portwarden_oci::Digest;
 use portwarden_report::{ImageFindings, Report};
-use serde::de::DeserializeOwned;
 
-use crate::{CurrentDatabase, Loaded, MatchError, entry};
+use crate::{
+    CurrentDatabase, Loaded, MatchError, entry,
+    index::{Index, names},
+};
 
 /// Matches images of tenants, and keeps what was found.
 pub struct Matcher {
     inventory: Inventory,
     current: CurrentDatabase,
-    objects: Arc<dyn ReadObject>,
+    index: Index,
     documents: Arc<dyn WriteObject>,
     clock: Arc<dyn Clock>,
 }
@@ -64,8 +66,8 @@ impl Matcher {
     ) -> Self {
         Self {
             inventory: Inventory::new(Arc::clone(&store)),
-            current: CurrentDatabase::new(store, Arc::clone(&objects)),
-            objects,
+            current: CurrentDatabase::new(Arc::clone(&store), Arc::clone(&objects)),
+            index: Index::new(store, objects),
             documents,
             clock,
         }
@@ -284,19 +286,7 @@ impl Matcher {
         digest: &Digest,
         state: &ImageState,
     ) -> Result<(), MatchError> {
-        let Some(matching) = &state.matching else {
-            return Ok(());
-        };
-        let report = self.report(scope, digest, matching.catalog_version).await?;
-        let entries = report
-            .map(|report| entry::entries(&report, None))
-            .unwrap_or_default();
-        let findings = self.findings(scope, digest, matching.catalog_version).await?;
-        let names = findings.as_ref().map(names).unwrap_or_default();
-        let keys: Vec<&PackageKey> = entries.iter().map(|entry| &entry.key).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.inventory.leave(scope, digest, &keys, &names).await?;
-        Ok(())
+        self.index.leave(scope, digest, state).await
     }
 
     /// Finds the images about which a database says something else than before, of those that hold a package.
@@ -342,8 +332,7 @@ impl Matcher {
         digest: &Digest,
         catalog_version: u32,
     ) -> Result<Option<Report>, MatchError> {
-        self.document(scope, digest, catalog_version, Document::Report)
-            .await
+        self.index.report(scope, digest, catalog_version).await
     }
 
     async fn findings(
@@ -352,33 +341,6 @@ impl Matcher {
         digest: &Digest,
         catalog_version: u32,
     ) -> Result<Option<ImageFindings>, MatchError> {
-        self.document(scope, digest, catalog_version, Document::Findings)
-            .await
+        self.index.findings(scope, digest, catalog_version).await
     }
-
-    async fn document<T: DeserializeOwned>(
-        &self,
-        scope: &TenantScope,
-        digest: &Digest,
-        catalog_version: u32,
-        document: Document,
-    ) -> Result<Option<T>, MatchError> {
-        let key = scope.image_object(digest, catalog_version, document);
-        let content = self.objects.read_object(&key).await?;
-        let parse = |content: Vec<u8>| {
-            serde_json::from_slice(&content).map_err(|source| MatchError::Document {
-                key: key.to_string(),
-                source,
-            })
-        };
-        content.map(parse).transpose()
-    }
-}
-
-/// Returns every name of every finding.
-fn names(findings: &ImageFindings) -> BTreeSet<String> {
-    let found = findings.platforms.iter().flat_map(|platform| &platform.findings);
-    found
-        .flat_map(|found| found.finding.ids.iter().cloned())
-        .collect()
 }

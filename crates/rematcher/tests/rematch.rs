@@ -22,6 +22,7 @@ use portwarden_core::{
     image::{Images, Location, Presence},
     inventory::{ImageState, Inventory, Matching},
     object::{Document, MemoryObjects, ObjectError, ObjectKey, ReadObject, WriteObject},
+    purge::LeaveIndex as _,
     random::OsRandomness,
     rematch::{MemoryRematches, RematchRequest},
     scope::{OperatorScope, TenantScope},
@@ -29,7 +30,7 @@ use portwarden_core::{
     tenant::Tenants,
     work::KnownBy,
 };
-use portwarden_matching::{MatchError, Matcher};
+use portwarden_matching::{Index, MatchError, Matcher};
 use portwarden_oci::Digest;
 use portwarden_rematcher::{Context, Failure, Outside, work};
 use portwarden_report::{ImageFindings, Report};
@@ -473,6 +474,50 @@ async fn deleted_and_archived_images_leave_the_index() {
         world.observe(&scope, &digest, Some(false)).await;
         world.matcher.match_known(&scope, &digest, 1).await.unwrap();
         assert_eq!(world.findings(&scope, &digest, &ALL).await, ids(&["EX-2"]));
+    }
+}
+
+#[tokio::test]
+async fn a_purged_image_leaves_the_index_by_what_its_documents_say() {
+    let world = world();
+    let scope = world.tenant().await;
+    world.publish(&[("EX-1", "a", "2.0.0")], &[]).await;
+    let kept = world.scan(&scope, "kept", &["pkg:npm/a@1.0.0"]).await;
+    // Whatever is stored of an image but for where it lies.
+    let indexed = |digest: &Digest| -> Vec<String> {
+        let items = world.table.memory.dump().into_iter();
+        let keys = items.map(|item| item.key.to_string());
+        let of_index = ["#packages ", "#findings ", "#unmatched ", " matching"];
+        keys.filter(|key| key.contains(&digest.hex()))
+            .filter(|key| of_index.iter().any(|part| key.contains(part)))
+            .collect()
+    };
+    let entries = indexed(&kept);
+    assert_eq!(
+        entries.len(),
+        3,
+        "its matching, a package and a finding: {entries:?}"
+    );
+    // The documents of one of them cannot be read: it leaves as far as is known, and keeps nobody waiting.
+    for (name, is_readable) in [("gone", true), ("garbled", false)] {
+        let gone = world
+            .scan(&scope, name, &["pkg:npm/a@1.0.0", "pkg:npm/b@1.0.0"])
+            .await;
+        if !is_readable {
+            let report = scope.image_object(&gone, 1, Document::Report);
+            world
+                .objects
+                .write_object(&report, "", b"{".to_vec())
+                .await
+                .unwrap();
+        }
+        let index = Index::new(world.table.clone(), world.objects.clone());
+        for _ in 0..2 {
+            index.leave_index(&scope, &gone).await.unwrap();
+        }
+        assert_eq!(world.matching(&scope, &gone).await, None);
+        assert!(indexed(&gone).is_empty() || !is_readable, "{:?}", indexed(&gone));
+        assert_eq!(indexed(&kept), entries);
     }
 }
 

@@ -21,6 +21,7 @@ use portwarden_core::{
     tenant_account::{ReadSecret, ReadTrustPolicy},
     work::{QueueInventory, QueueVerifyLater},
 };
+use portwarden_matching::Index;
 
 use crate::probe::PATIENCE;
 
@@ -110,6 +111,7 @@ impl Context {
         let aws = Aws::connect(&settings.aws).await;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store: Arc<dyn Store> = Arc::new(DynamoStore::new(&aws, settings.table));
+        let bucket = Arc::new(Bucket::new(&aws, settings.bucket));
         let connector = Arc::new(Connector::new(&aws, settings.connector.clone(), clock.clone()));
         Self {
             integrations: Integrations::new(store.clone()),
@@ -120,7 +122,7 @@ impl Context {
             policies: Arc::new(Iam::new(&aws)),
             sessions: Arc::new(TenantSessions::new(connector)),
             receipts: AccessReceipts::new(store.clone()),
-            purge: Purge::new(store, Arc::new(Bucket::new(&aws, settings.bucket))),
+            purge: Purge::new(store.clone(), bucket.clone(), Arc::new(Index::new(store, bucket))),
             calls: aws.calls(),
             secrets: Arc::new(SecretsManager::new(&aws)),
             again: Arc::new(VerifyQueue::new(&aws, settings.queue)),

@@ -21,6 +21,7 @@ use portwarden_core::{
     receipt::AccessReceipts,
     reconcile::Inventories,
 };
+use portwarden_matching::Index;
 use portwarden_receiver::context::{Context as Receiver, OperatorSettings, Outside as ReceiverOutside};
 use portwarden_reconciler::{
     Answer as Reconciled, Context as Reconciler, Invocation, Outside as ReconcilerOutside,
@@ -324,7 +325,11 @@ impl Lambda {
                     sessions: rights.clone(),
                     receipts: AccessReceipts::new(rights.clone()),
                     calls: Arc::default(),
-                    purge: Purge::new(rights.clone(), rights.clone()),
+                    purge: Purge::new(
+                        rights.clone(),
+                        rights.clone(),
+                        Arc::new(Index::new(rights.clone(), rights.clone())),
+                    ),
                     secrets: rights.clone(),
                     again: rights.clone(),
                     ecr: rights.clone(),

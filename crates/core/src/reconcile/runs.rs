@@ -8,7 +8,10 @@ use super::{Findings, Finished, MissedPushes, RepositoryCoverage, Run};
 use crate::{
     id::{IntegrationId, Region, RequestId},
     scope::TenantScope,
-    store::{Change, Condition, Key, Partition, Store, StoreError, Write, prefix, try_write, update},
+    store::{
+        Change, Condition, Key, MAX_WRITES, Partition, Store, StoreError, Stored, Write, prefix, try_write,
+        update,
+    },
     work::{InventoryReason, InventoryRequest, KnownBy},
 };
 
@@ -297,6 +300,27 @@ impl Inventories {
         region: &Region,
     ) -> Result<Option<Finished>, StoreError> {
         Ok(self.record(scope, integration, region).await?.last)
+    }
+
+    /// Deletes a part of what is kept of a region's inventory; tells whether there was any.
+    pub(crate) async fn forget(
+        &self,
+        scope: &TenantScope,
+        integration: &IntegrationId,
+        region: &Region,
+    ) -> Result<bool, StoreError> {
+        let partition = partition(scope, integration, region);
+        let page = self.store.query(&partition, "", None, MAX_WRITES).await?;
+        let delete = |item: &Stored| Write::Delete {
+            key: item.key.clone(),
+            condition: Condition::None,
+        };
+        let deletes: Vec<Write> = page.items.iter().map(delete).collect();
+        if deletes.is_empty() {
+            return Ok(false);
+        }
+        try_write(&*self.store, &deletes).await?;
+        Ok(true)
     }
 
     /// Reads what is known of a region's repositories.

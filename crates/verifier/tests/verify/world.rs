@@ -28,6 +28,7 @@ use portwarden_core::{
     verdict::{Check, Outcome, Verdict},
     work::{MemoryQueues, VerifyReason, VerifyRequest},
 };
+use portwarden_matching::Index;
 use portwarden_oci::{Digest, RepositoryName};
 use portwarden_verifier::{
     context::Context,
@@ -336,7 +337,11 @@ impl Bench {
             sessions: world.clone(),
             receipts: AccessReceipts::new(self.store.clone()),
             calls: Arc::new(CallCounter::default()),
-            purge: Purge::new(self.store.clone(), Arc::new(MemoryObjects::default())),
+            purge: {
+                let objects = Arc::new(MemoryObjects::default());
+                let index = Index::new(self.store.clone(), objects.clone());
+                Purge::new(self.store.clone(), objects, Arc::new(index))
+            },
             secrets: world.clone(),
             again: self.queues.clone(),
             inventories: Inventories::new(self.store.clone()),
