@@ -141,6 +141,8 @@ OPERATOR = [
         set_to(*_properties("TenantTemplate", "ConnectorRoleArn"), value=_get_att("OperatorRole")),
     ),
     ("what_is_published_is_this_template", set_to("Parameters", "RemoveTemplatesOnDelete", "Default", value="true")),
+    ("what_must_outlive_the_stack_does", set_to("Resources", "WebhookKey", "DeletionPolicy", value="Delete")),
+    ("what_must_outlive_the_stack_does", set_to(*_properties("WebhookKey", "Name"), value="key")),
     ("what_must_outlive_the_stack_does", without("Resources", "TemplateBucket", "DeletionPolicy")),
     ("queues_lose_nothing", without(*_properties("ScanQueue", "SqsManagedSseEnabled"))),
     ("queues_lose_nothing", without(*_properties("VerifyQueue", "RedrivePolicy"))),

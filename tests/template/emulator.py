@@ -267,7 +267,7 @@ def _answers(cloud, endpoint):
     lambdas = cloud.root(OPERATOR_ACCOUNT, "lambda")
     environments = {
         name: json.load(lambdas.invoke(FunctionName=resources[f"{name}Function"], Payload=b"{}")["Payload"])
-        for name in ("Advisor", "Console", "Publisher", "Receiver", "Reconciler", "Rematcher", "Scanner", "Verifier")
+        for name in ("Advisor", "Console", "Notifier", "Publisher", "Receiver", "Reconciler", "Rematcher", "Scanner", "Verifier")
     }
     functions = {
         name: tuple(env[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
@@ -299,7 +299,14 @@ def _environments(environments, outputs):
             "OIDC_AUDIENCE",
         },
         "Advisor": {"TABLE_NAME", "REPORT_BUCKET", "ADVISORY_SOURCE", "ADVISORY_FOLDERS", "REMATCH_QUEUE_URL"},
-        "Rematcher": {"TABLE_NAME", "REPORT_BUCKET", "REMATCH_QUEUE_URL"},
+        "Rematcher": {"TABLE_NAME", "REPORT_BUCKET", "REMATCH_QUEUE_URL", "NOTIFY_QUEUE_URL"},
+        "Notifier": {
+            "TABLE_NAME",
+            "NOTIFY_QUEUE_URL",
+            "NOTIFY_DEAD_LETTER_QUEUE_URL",
+            "EVENT_BUS_NAME",
+            "WEBHOOK_KEY_ARN",
+        },
         "Publisher": set(),
         "Receiver": {
             "TABLE_NAME",
@@ -322,6 +329,7 @@ def _environments(environments, outputs):
             "REPORT_BUCKET",
             "SCAN_QUEUE_URL",
             "VERIFY_QUEUE_URL",
+            "NOTIFY_QUEUE_URL",
             "EVENT_BUS_NAME",
             "CONNECTOR_ROLE_ARN",
         },
@@ -341,6 +349,9 @@ def _environments(environments, outputs):
         "SCAN_QUEUE_URL": "ScanQueueUrl",
         "VERIFY_QUEUE_URL": "VerifyQueueUrl",
         "REMATCH_QUEUE_URL": "RematchQueueUrl",
+        "NOTIFY_QUEUE_URL": "NotifyQueueUrl",
+        "NOTIFY_DEAD_LETTER_QUEUE_URL": "NotifyDeadLetterQueueUrl",
+        "WEBHOOK_KEY_ARN": "WebhookKeyArn",
         "BACKFILL_QUEUE_URL": "BackfillQueueUrl",
         "INVENTORY_QUEUE_URL": "InventoryQueueUrl",
         "EVENT_BUS_NAME": "EventBusName",
@@ -498,6 +509,7 @@ def _permissions(cloud, functions, outputs):
         "delete advisories": lambda c: c("s3").delete_object(Bucket=bucket, Key="advisories/y"),
         "delete report": lambda c: c("s3").delete_object(Bucket=bucket, Key="tenants/t/x"),
         "tell": lambda c: c("events").put_events(Entries=bus),
+        "read webhook key": lambda c: c("secretsmanager").get_secret_value(SecretId=outputs["WebhookKeyArn"]),
         "read roles": lambda c: c("iam").list_roles(),
     }
     store = {"update item", "get item", "query"}
@@ -506,6 +518,7 @@ def _permissions(cloud, functions, outputs):
         "Advisor": {"update item", "get item", "put advisories", "delete advisories"},
         "Console": store | {"delete item"},
         "Rematcher": store | {"delete item", "put findings"},
+        "Notifier": store | {"tell", "read webhook key"},
         "Publisher": {"put template", "list templates", "delete template"},
         "Receiver": store,
         "Verifier": store | {"delete item", "delete report", "tell"},
@@ -535,6 +548,12 @@ def _permissions(cloud, functions, outputs):
         ("Advisor", "RematchQueueUrl", False),
         ("Rematcher", "RematchQueueUrl", False),
         ("Rematcher", "ScanQueueUrl", True),
+        ("Rematcher", "NotifyQueueUrl", False),
+        ("Scanner", "NotifyQueueUrl", False),
+        ("Receiver", "NotifyQueueUrl", True),
+        ("Notifier", "NotifyQueueUrl", False),
+        ("Notifier", "NotifyDeadLetterQueueUrl", False),
+        ("Notifier", "ScanQueueUrl", True),
         ("Scanner", "RematchQueueUrl", True),
         ("Verifier", "InventoryQueueUrl", False),
     ):

@@ -38,6 +38,7 @@ FUNCTIONS = {
     "ConsoleFunction": "portwarden-console",
     "AdvisorFunction": "portwarden-advisor",
     "RematcherFunction": "portwarden-rematcher",
+    "NotifierFunction": "portwarden-notifier",
     "PublisherFunction": "portwarden-publisher",
     "ReceiverFunction": "portwarden-receiver",
     "ReconcilerFunction": "portwarden-reconciler",
@@ -213,14 +214,20 @@ def functions_are_alike(template):
 
 
 def what_must_outlive_the_stack_does(template):
-    for name in ("Table", "ReportBucket", "TemplateBucket", "TemplateBucketPolicy", "ConnectorRole"):
+    for name in ("Table", "ReportBucket", "TemplateBucket", "TemplateBucketPolicy", "ConnectorRole", "WebhookKey"):
         body = template["Resources"][name]
         for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
             if body.get(policy) != "Retain":
                 yield f"{name}: {policy} is not Retain"
-    for name, key in (("Table", "TableName"), ("ConnectorRole", "RoleName"), ("ReportBucket", "BucketName")):
+    for name, key in (
+        ("Table", "TableName"),
+        ("ConnectorRole", "RoleName"),
+        ("ReportBucket", "BucketName"),
+        ("WebhookKey", "Name"),
+    ):
         value = template["Resources"][name]["Properties"].get(key, {})
-        if not any(isinstance(item, dict) and "Ref" in item for _, item in walk(value)):
+        refers = ("'Ref'", "${TableName}")
+        if not any(isinstance(item, dict) and any(ref in str(item) for ref in refers) for _, item in walk(value)):
             yield f"{name}: its name is no parameter, so no other deployment can adopt it"
 
 

@@ -26,9 +26,9 @@ pub use feed::S3Feed;
 pub use iam::Iam;
 pub use registry::EcrRegistries;
 pub use s3::Bucket;
-pub use secretsmanager::SecretsManager;
+pub use secretsmanager::{SecretsManager, WebhookKeySecret};
 pub use settings::{SettingProblem, Settings, SettingsError};
-pub use sqs::{InventoryQueue, RematchQueue, ScanQueue, VerifyQueue};
+pub use sqs::{InventoryQueue, NotifyQueue, RematchQueue, ScanQueue, VerifyQueue};
 pub use sts::{Connector, RoleProber, TenantSessions};
 pub use telemetry::{
     Fault, FolderFigures, InventoryFigures, Line, Metric, Metrics, RematchFigures, ScanFigures, Service,

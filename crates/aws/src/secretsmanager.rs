@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::{
@@ -11,6 +11,7 @@ use portwarden_core::{
     receipt::CallCounter,
     session::Session,
     tenant_account::{ReadError, ReadSecret},
+    webhook::{ReadWebhookKey, WebhookKey, WebhookKeyError},
 };
 use secrecy::SecretString;
 
@@ -30,6 +31,44 @@ impl SecretsManager {
             client: Client::new(&aws.sdk),
             calls: aws.calls(),
         }
+    }
+}
+
+/// The key for webhooks' secrets, in Secrets Manager of our own account.
+#[derive(Debug)]
+pub struct WebhookKeySecret {
+    client: Client,
+    arn: String,
+    read: OnceLock<WebhookKey>,
+}
+
+impl WebhookKeySecret {
+    /// Names the secret.
+    pub fn new(aws: &Aws, arn: String) -> Self {
+        Self {
+            client: Client::new(&aws.sdk),
+            arn,
+            read: OnceLock::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl ReadWebhookKey for WebhookKeySecret {
+    async fn webhook_key(&self) -> Result<WebhookKey, WebhookKeyError> {
+        if let Some(key) = self.read.get() {
+            return Ok(key.clone());
+        }
+        let answer = self.client.get_secret_value().secret_id(&self.arn).send().await;
+        let answer = answer.map_err(|error| WebhookKeyError(Failure::of(CALL, &error).into()))?;
+        let text = answer.secret_string.map(SecretString::from);
+        let key = text.and_then(WebhookKey::parse).ok_or_else(|| {
+            WebhookKeyError(
+                Failure::unreachable(CALL, "the secret is no text of 32 characters or more").into(),
+            )
+        })?;
+        // It never changes, so whoever comes second puts the same there.
+        Ok(self.read.get_or_init(|| key).clone())
     }
 }
 

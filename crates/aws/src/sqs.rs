@@ -3,6 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use portwarden_core::{
+    notification::{NotifyRequest, QueueNotify},
     rematch::{QueueRematch, RematchRequest},
     work::{
         InventoryRequest, QueueError, QueueInventory, QueueScan, QueueVerify, QueueVerifyLater, ScanRequest,
@@ -42,6 +43,24 @@ impl QueueRematch for RematchQueue {
 /// The queue of registries that wait for a comparison with ECR.
 #[derive(Debug, Clone)]
 pub struct InventoryQueue(Queue);
+
+/// The queue of what tenants are told.
+#[derive(Debug, Clone)]
+pub struct NotifyQueue(Queue);
+
+impl NotifyQueue {
+    /// Names the queue by its URL.
+    pub fn new(aws: &Aws, url: String) -> Self {
+        Self(Queue::new(aws, url))
+    }
+}
+
+#[async_trait]
+impl QueueNotify for NotifyQueue {
+    async fn queue_notify(&self, request: &NotifyRequest, delay: Option<Duration>) -> Result<(), QueueError> {
+        self.0.send(request, delay).await
+    }
+}
 
 impl ScanQueue {
     /// Names the queue by its URL.

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, process::ExitCode};
 
-use portwarden_core::{problem::Problem, store::StoreError, work::QueueError};
+use portwarden_core::{notification::TellError, problem::Problem, store::StoreError, work::QueueError};
 
 use crate::text::printable;
 
@@ -95,9 +95,18 @@ impl From<StoreError> for Failure {
 
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
-        let fix = "use credentials of the operator's account that may send to the stack's verify queue, and run the \
+        let fix = "use credentials of the operator's account that may send to the stack's queues, and run the \
                    command again";
         Self::new("queue_failed", error.to_string(), fix).because_of_source(&error)
+    }
+}
+
+impl From<TellError> for Failure {
+    fn from(error: TellError) -> Self {
+        match error {
+            TellError::Store(error) => error.into(),
+            TellError::Queue(error) => error.into(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod stack;
 mod template;
 mod tenant;
 mod text;
+mod webhook;
 
 use std::{
     io::{self, Write as _},
@@ -53,6 +54,7 @@ enum Command {
     Integration(integration::IntegrationArgs),
     LaunchLinks(launch_links::LaunchLinksArgs),
     Member(member::MemberArgs),
+    Webhook(webhook::WebhookArgs),
     Orphans(orphans::OrphansArgs),
 }
 
@@ -92,6 +94,7 @@ impl Command {
             Self::Integration(args) => args.run().await,
             Self::LaunchLinks(args) => args.run().await,
             Self::Member(args) => args.run().await,
+            Self::Webhook(args) => args.run().await,
             Self::Orphans(args) => args.run().await,
         }
     }
@@ -150,6 +153,13 @@ mod tests {
             "member list --tenant t-00000000000000000000000000 --json",
             "member remove p-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "member add-operator --stack-region eu-west-1",
+            "webhook add --tenant t-00000000000000000000000000 --name chat https://hooks.example.com/portwarden",
+            "webhook list --tenant t-00000000000000000000000000 --local --json",
+            "webhook test w-00000000000000000000000000 --tenant t-00000000000000000000000000",
+            "webhook deliveries w-00000000000000000000000000 --tenant t-00000000000000000000000000 --limit 5",
+            "webhook redeliver w-00000000000000000000000000 n-00000000000000000000000000 --tenant t-00000000000000000000000000",
+            "webhook renew-secret w-00000000000000000000000000 --tenant t-00000000000000000000000000",
+            "webhook remove w-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "integration list --tenant t-00000000000000000000000000 --stack-region eu-west-1",
             "integration show i-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "integration verify i-00000000000000000000000000 --tenant t-00000000000000000000000000 --region eu-central-1 \
@@ -199,6 +209,9 @@ mod tests {
             "integration verify i-00000000000000000000000000 --tenant t-00000000000000000000000000",
             "launch-links --integration i-00000000000000000000000000",
             "member add",
+            "webhook add --name a https://hooks.example.com/",
+            "webhook list",
+            "webhook test w-0 --tenant t-00000000000000000000000000",
             "member add --tenant t-00000000000000000000000000 --role operator",
             "member remove ada --tenant t-00000000000000000000000000",
             "launch-links --tenant t-00000000000000000000000000 --integration i-00000000000000000000000000 --region Mars",

@@ -9,12 +9,15 @@ use aws_sdk_cloudformation::{
     types::Stack as DescribedStack,
 };
 use clap::Args;
-use portwarden_aws::{Aws, DynamoStore, EmulatorEndpoint, InventoryQueue, VerifyQueue};
+use portwarden_aws::{
+    Aws, DynamoStore, EmulatorEndpoint, InventoryQueue, NotifyQueue, VerifyQueue, WebhookKeySecret,
+};
 use portwarden_core::{
     arn::RoleArn,
     id::Region,
     store::Store,
     tenant_template::launch::LaunchPad,
+    webhook::{ReadWebhookKey as _, WebhookKey, WebhookUrl},
     work::{QueueInventory, QueueVerify},
 };
 use portwarden_local::run::StackFile;
@@ -48,12 +51,44 @@ pub(crate) struct Stack {
     /// The role that tenants' roles trust.
     pub(crate) connector: RoleArn,
     outputs: Outputs,
+    aws: Aws,
+    is_local: bool,
 }
 
 impl Stack {
     /// Says where people find the console.
     pub(crate) fn console_url(&self) -> Result<&str, Failure> {
         self.outputs.get("ConsoleUrl")
+    }
+
+    /// Returns the notifier's queue.
+    pub(crate) fn notifies(&self) -> Result<NotifyQueue, Failure> {
+        let url = self.outputs.get("NotifyQueueUrl")?.to_owned();
+        Ok(NotifyQueue::new(&self.aws, url))
+    }
+
+    /// Reads what the secrets of webhooks are derived from.
+    pub(crate) async fn webhook_key(&self) -> Result<WebhookKey, Failure> {
+        let arn = self.outputs.get("WebhookKeyArn")?.to_owned();
+        let key = WebhookKeySecret::new(&self.aws, arn).webhook_key().await;
+        key.map_err(|error| {
+            let fix = "use credentials of the operator's account that may call secretsmanager:GetSecretValue for the \
+                       secret of the stack's output WebhookKeyArn";
+            Failure::new("webhook_key_unavailable", error.to_string(), fix).because(&error)
+        })
+    }
+
+    /// Takes a webhook's address; beside the local cloud it may be on this machine, too.
+    pub(crate) fn webhook_url(&self, text: &str) -> Result<WebhookUrl, Failure> {
+        let parsed = if self.is_local {
+            WebhookUrl::parse_beside_emulator(text)
+        } else {
+            WebhookUrl::parse(text)
+        };
+        parsed.map_err(|error| {
+            let fix = "name an address that anybody can reach, such as https://hooks.example.com/portwarden";
+            Failure::new("webhook_url_malformed", error.to_string(), fix)
+        })
     }
 
     /// Says where the links lead that open CloudFormation with the tenants' template.
@@ -132,10 +167,11 @@ async fn open_local(description: &Path) -> Result<Stack, Failure> {
         values: cloud.outputs,
     };
     // The stack's own output has a host name that only some resolvers know.
-    outputs.open(
-        &Aws::over(sdk, Some(emulator)),
-        format!("{}/v1/events", cloud.api),
-    )
+    let events_url = format!("{}/v1/events", cloud.api);
+    Ok(Stack {
+        is_local: true,
+        ..outputs.open(&Aws::over(sdk, Some(emulator)), events_url)?
+    })
 }
 
 /// Finds out early that there is no region or there are no credentials, which calls would tell less clearly.
@@ -254,6 +290,8 @@ impl Outputs {
             events_url,
             connector,
             outputs: self,
+            aws: aws.clone(),
+            is_local: false,
         })
     }
 }

@@ -109,7 +109,7 @@ pub struct ConnectionChanged {
 }
 
 /// A region's events were found missing, or come again.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CoverageChanged {
     /// Whose region.
@@ -121,6 +121,7 @@ pub struct CoverageChanged {
     /// What no event had told; none if events come again.
     pub missed: Option<MissedPushes>,
     /// When it was found.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// What led to the comparison.
     pub trace_id: TraceId,

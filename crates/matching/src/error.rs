@@ -1,5 +1,5 @@
 use portwarden_advisories::DatabaseError;
-use portwarden_core::{object::ObjectError, store::StoreError};
+use portwarden_core::{object::ObjectError, store::StoreError, work::QueueError};
 
 /// Why an image was not matched; the same may pass later.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum MatchError {
         #[source]
         source: serde_json::Error,
     },
+    /// The queue did not take what is to be told.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// Somebody else matches the same image.
     #[error("somebody else matches the same image")]
     Overtaken,
@@ -42,6 +45,7 @@ impl MatchError {
             Self::Objects(_) => "bucket_unavailable",
             Self::Database { .. } => "advisories_unusable",
             Self::Document { .. } => "document_unreadable",
+            Self::Queue(_) => "queue_unavailable",
             Self::Overtaken => "overtaken",
         }
     }

@@ -100,9 +100,12 @@ impl LeaveIndex for Index {
             Err(MatchError::Store(error)) => Err(error.into()),
             Err(MatchError::Objects(error)) => Err(error.into()),
             // A document that cannot be read will never be: that must not keep the rest from being deleted.
-            Err(MatchError::Document { .. } | MatchError::Database { .. } | MatchError::Overtaken) => {
-                Ok(self.inventory.leave(scope, digest, &[], &[]).await?)
-            }
+            Err(
+                MatchError::Document { .. }
+                | MatchError::Database { .. }
+                | MatchError::Queue(_)
+                | MatchError::Overtaken,
+            ) => Ok(self.inventory.leave(scope, digest, &[], &[]).await?),
         }
     }
 }

@@ -5,6 +5,7 @@ mod entry;
 mod error;
 mod index;
 mod matcher;
+mod news;
 
 pub use current::{CurrentDatabase, Loaded};
 pub use error::MatchError;

@@ -5,7 +5,9 @@ use std::{
 
 use portwarden_core::{
     clock::Clock,
+    id::NotificationId,
     inventory::{ImageState, Inventory, Matching, PackageKey},
+    notification::{Notifications, QueueNotify},
     object::{Document, ReadObject, WriteObject},
     scope::TenantScope,
     store::Store,
@@ -16,6 +18,7 @@ use portwarden_report::{ImageFindings, Report};
 use crate::{
     CurrentDatabase, Loaded, MatchError, entry,
     index::{Index, names},
+    news,
 };
 
 /// Matches images of tenants, and keeps what was found.
@@ -24,6 +27,8 @@ pub struct Matcher {
     current: CurrentDatabase,
     index: Index,
     documents: Arc<dyn WriteObject>,
+    pub(crate) notifications: Notifications,
+    pub(crate) notifies: Arc<dyn QueueNotify>,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,9 +67,12 @@ impl Matcher {
         store: Arc<dyn Store>,
         objects: Arc<dyn ReadObject>,
         documents: Arc<dyn WriteObject>,
+        notifies: Arc<dyn QueueNotify>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            notifications: Notifications::new(Arc::clone(&store)),
+            notifies,
             inventory: Inventory::new(Arc::clone(&store)),
             current: CurrentDatabase::new(Arc::clone(&store), Arc::clone(&objects)),
             index: Index::new(store, objects),
@@ -172,6 +180,8 @@ impl Matcher {
             .edition
             .is_some_and(|edition| edition >= loaded.edition.number);
         if is_known && matching.written {
+            // Whoever matched it may have died before it was told.
+            self.compare_tags_of(scope, digest, &state, None).await?;
             return Ok(Rematched::Known);
         }
         let Some(report) = self.report(scope, digest, matching.catalog_version).await? else {
@@ -181,8 +191,14 @@ impl Matcher {
             Some(_) => self.findings(scope, digest, matching.catalog_version).await?,
             None => None,
         };
-        self.match_again(scope, &state, &report, before.as_ref(), &loaded)
-            .await
+        let rematched = self
+            .match_again(scope, &state, &report, before.as_ref(), &loaded)
+            .await?;
+        if matching.edition.is_none() {
+            // Until now it could not be compared with the images that its tags named before.
+            self.compare_tags(scope, digest, None).await?;
+        }
+        Ok(rematched)
     }
 
     async fn match_again(
@@ -219,21 +235,33 @@ impl Matcher {
             Some(loaded.edition.number),
         );
         matching.written = is_unchanged;
+        let news = match before {
+            Some(before) if !is_unchanged => {
+                news::of_advisories(scope, state, report, (before, &findings), loaded)?
+            }
+            _ => None,
+        };
         if !self
             .inventory
-            .keep_matching(scope, digest, state, &matching, None)
+            .keep_matching(scope, digest, state, &matching, news.as_ref())
             .await?
         {
             return Err(MatchError::Overtaken);
         }
-        if is_unchanged {
-            return Ok(Rematched::Unchanged);
+        if !is_unchanged {
+            self.write(scope, &findings, state, &matching).await?;
         }
-        self.write(scope, &findings, state, &matching).await?;
-        Ok(Rematched::Changed)
+        let news = news.map(|news| news.id).filter(|id| !state.untold.contains(id));
+        let untold: Vec<NotificationId> = state.untold.iter().cloned().chain(news).collect();
+        self.tell(scope, digest, &untold).await?;
+        Ok(if is_unchanged {
+            Rematched::Unchanged
+        } else {
+            Rematched::Changed
+        })
     }
 
-    fn find(&self, report: &Report, loaded: &Loaded) -> Result<ImageFindings, MatchError> {
+    pub(crate) fn find(&self, report: &Report, loaded: &Loaded) -> Result<ImageFindings, MatchError> {
         let found = ImageFindings::of_report(report, &loaded.database, self.clock.now());
         found.map_err(|source| MatchError::Database {
             edition: loaded.edition.number,
@@ -326,7 +354,7 @@ impl Matcher {
         }
     }
 
-    async fn report(
+    pub(crate) async fn report(
         &self,
         scope: &TenantScope,
         digest: &Digest,

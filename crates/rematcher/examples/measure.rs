@@ -14,6 +14,7 @@ use portwarden_core::{
     clock::{Clock as _, ManualClock},
     id::IntegrationId,
     image::{Images, Location, Presence},
+    notification::MemoryNotifies,
     object::{Document, MemoryObjects, WriteObject as _},
     random::OsRandomness,
     rematch::{MemoryRematches, RematchRequest},
@@ -40,11 +41,13 @@ async fn main() -> Result<(), Error> {
     let store = Arc::new(MemoryStore::default());
     let objects = Arc::new(MemoryObjects::default());
     let queue = Arc::new(MemoryRematches::default());
+    let notifies = Arc::new(MemoryNotifies::default());
     let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
     let matcher = Matcher::new(
         store.clone(),
         objects.clone(),
         objects.clone(),
+        notifies.clone(),
         Arc::new(clock.clone()),
     );
     let context = Context::new(Outside {
@@ -52,6 +55,7 @@ async fn main() -> Result<(), Error> {
         objects: objects.clone(),
         documents: objects.clone(),
         rematches: queue.clone(),
+        notifies: notifies.clone(),
         metrics: Metrics::written_by(Arc::new(clock.clone()), |_| {}),
         clock: Arc::new(clock.clone()),
     });

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use portwarden_aws::{
-    Aws, AwsSettings, Bucket, DynamoStore, Metrics, RematchQueue, Settings, SettingsError, SystemClock,
+    Aws, AwsSettings, Bucket, DynamoStore, Metrics, NotifyQueue, RematchQueue, Settings, SettingsError,
+    SystemClock,
 };
 use portwarden_core::{
     clock::Clock,
     integration::Directory,
+    notification::QueueNotify,
     object::{ReadObject, WriteObject},
     rematch::QueueRematch,
     store::Store,
@@ -32,6 +34,8 @@ pub struct Outside {
     pub documents: Arc<dyn WriteObject>,
     /// Our own queue.
     pub rematches: Arc<dyn QueueRematch>,
+    /// The notifier's queue.
+    pub notifies: Arc<dyn QueueNotify>,
     /// Counts and measures.
     pub metrics: Metrics,
     /// Time.
@@ -45,12 +49,13 @@ impl Context {
             store,
             objects,
             documents,
+            notifies,
             clock,
             ..
         } = outside.clone();
         Self {
             directory: Directory::new(Arc::clone(&store)),
-            matcher: Matcher::new(store, objects, documents, clock),
+            matcher: Matcher::new(store, objects, documents, notifies, clock),
             outside,
         }
     }
@@ -63,6 +68,7 @@ pub struct RematcherSettings {
     table: String,
     bucket: String,
     queue: String,
+    notify_queue: String,
 }
 
 impl RematcherSettings {
@@ -72,12 +78,14 @@ impl RematcherSettings {
         let table = settings.required("TABLE_NAME");
         let bucket = settings.required("REPORT_BUCKET");
         let queue = settings.required("REMATCH_QUEUE_URL");
+        let notify_queue = settings.required("NOTIFY_QUEUE_URL");
         settings.finish(|| {
             Some(Self {
                 aws: aws?,
                 table: table?,
                 bucket: bucket?,
                 queue: queue?,
+                notify_queue: notify_queue?,
             })
         })
     }
@@ -94,6 +102,7 @@ impl Outside {
             objects: bucket.clone(),
             documents: bucket,
             rematches: Arc::new(RematchQueue::new(&aws, settings.queue)),
+            notifies: Arc::new(NotifyQueue::new(&aws, settings.notify_queue)),
             metrics: Metrics::new(Arc::clone(&clock)),
             clock,
         }
@@ -109,7 +118,8 @@ mod tests {
         let error = RematcherSettings::read(Settings::from_vars([])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "AWS_REGION is missing; TABLE_NAME is missing; REPORT_BUCKET is missing; REMATCH_QUEUE_URL is missing"
+            "AWS_REGION is missing; TABLE_NAME is missing; REPORT_BUCKET is missing; REMATCH_QUEUE_URL is missing; \
+             NOTIFY_QUEUE_URL is missing"
         );
     }
 }

@@ -21,6 +21,7 @@ use portwarden_core::{
     id::{IntegrationId, TenantId},
     image::{Images, Location, Presence},
     inventory::{ImageState, Inventory, Matching},
+    notification::MemoryNotifies,
     object::{Document, MemoryObjects, ObjectError, ObjectKey, ReadObject, WriteObject},
     purge::LeaveIndex as _,
     random::OsRandomness,
@@ -121,12 +122,14 @@ fn world() -> World {
     let table = Arc::<Table>::default();
     let objects = Arc::<Objects>::default();
     let queue = Arc::<MemoryRematches>::default();
+    let notifies = Arc::<MemoryNotifies>::default();
     let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
     let outside = Outside {
         store: table.clone(),
         objects: objects.clone(),
         documents: objects.clone(),
         rematches: queue.clone(),
+        notifies: notifies.clone(),
         metrics: Metrics::written_by(Arc::new(clock.clone()), |_| {}),
         clock: Arc::new(clock.clone()),
     };
@@ -136,6 +139,7 @@ fn world() -> World {
             table.clone(),
             objects.clone(),
             objects.clone(),
+            notifies.clone(),
             Arc::new(clock.clone()),
         ),
         table,

@@ -256,11 +256,20 @@ impl Changes {
     }
 
     /// Takes down what is told to those who listen: everything counted, and at most [`ChangesEvent::MAX_LISTED`] of each
-    /// kind in full.
+    /// kind in full, as far as there is room.
     pub fn event(&self, before: &ImageFindings, after: &ImageFindings) -> ChangesEvent {
         let list = |changes: &[Change]| {
-            let listed = changes.iter().take(ChangesEvent::MAX_LISTED);
-            listed.map(ChangeLine::of).collect()
+            let mut room = ChangesEvent::MAX_BYTES;
+            let lines = changes.iter().take(ChangesEvent::MAX_LISTED).map(ChangeLine::of);
+            // An image can name its packages as it likes, and at any length.
+            lines
+                .take_while(|line| {
+                    let length = serde_json::to_vec(line).map_or(usize::MAX, |json| json.len());
+                    let fits = length <= room;
+                    room -= length.min(room);
+                    fits
+                })
+                .collect()
         };
         ChangesEvent {
             before: Compared::of(before),
@@ -341,8 +350,11 @@ pub struct ChangeLine {
 }
 
 impl ChangesEvent {
-    /// How many changes of each kind are listed; an event of `EventBridge` may have 256 KiB.
+    /// How many changes of each kind are listed.
     pub const MAX_LISTED: usize = 50;
+
+    /// How many bytes of JSON the list of each kind may have: a quarter of what a notification may.
+    const MAX_BYTES: usize = portwarden_core::notification::MAX_DATA / 4;
 }
 
 impl Compared {

@@ -3,6 +3,7 @@
 mod base;
 mod change;
 pub mod cyclonedx;
+mod event;
 mod findings;
 pub mod html;
 mod ignore;
@@ -17,6 +18,7 @@ pub use base::{BaseEvidence, BaseImage, HistoryStep, Side, instructions};
 pub use change::{
     Cause, Change, ChangeCounts, ChangeLine, Changes, ChangesEvent, Compared, Snapshot, StillThere, compare,
 };
+pub use event::{ChangeReason, ChangedPlace, FindingsChanged};
 pub use findings::{DatabaseStamp, ImageFindings, Place, PlacedFinding, PlatformFindings};
 pub use ignore::RulesError;
 pub use report::{

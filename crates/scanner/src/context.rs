@@ -3,8 +3,8 @@
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use portwarden_aws::{
-    Aws, AwsSettings, Bucket, Connector, DynamoStore, Ecr, EcrRegistries, EventBus, Metrics, ScanQueue,
-    Settings, SettingsError, SystemClock, TenantSessions, VerifyQueue,
+    Aws, AwsSettings, Bucket, Connector, DynamoStore, Ecr, EcrRegistries, EventBus, Metrics, NotifyQueue,
+    ScanQueue, Settings, SettingsError, SystemClock, TenantSessions, VerifyQueue,
 };
 use portwarden_catalog::Limits;
 use portwarden_core::{
@@ -15,6 +15,7 @@ use portwarden_core::{
     event::EventLog,
     image::Images,
     integration::Integrations,
+    notification::QueueNotify,
     object::{ReadObject, WriteObject},
     receipt::{AccessReceipts, CallCounter, ReceiptedSessions},
     reconcile::Inventories,
@@ -60,6 +61,8 @@ pub struct Outside {
     pub scans: Arc<dyn QueueScan>,
     /// The verifier's queue, for connections that were refused.
     pub verifications: Arc<dyn QueueVerify>,
+    /// The notifier's queue.
+    pub notifies: Arc<dyn QueueNotify>,
     /// Tells who listens.
     pub bus: Arc<dyn Announce>,
     /// Reads layers.
@@ -92,6 +95,7 @@ impl Context {
                 outside.store.clone(),
                 outside.objects.clone(),
                 outside.documents.clone(),
+                outside.notifies.clone(),
                 outside.clock.clone(),
             ),
             sessions: CachedSessions::new(receipts.clone(), outside.clock.clone()),
@@ -109,6 +113,7 @@ pub struct ScannerSettings {
     bucket: String,
     scan_queue: String,
     verify_queue: String,
+    notify_queue: String,
     bus: String,
     connector: RoleArn,
 }
@@ -121,6 +126,7 @@ impl ScannerSettings {
         let bucket = settings.required("REPORT_BUCKET");
         let scan_queue = settings.required("SCAN_QUEUE_URL");
         let verify_queue = settings.required("VERIFY_QUEUE_URL");
+        let notify_queue = settings.required("NOTIFY_QUEUE_URL");
         let bus = settings.required("EVENT_BUS_NAME");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
         settings.finish(|| {
@@ -130,6 +136,7 @@ impl ScannerSettings {
                 bucket: bucket?,
                 scan_queue: scan_queue?,
                 verify_queue: verify_queue?,
+                notify_queue: notify_queue?,
                 bus: bus?,
                 connector: connector?,
             })
@@ -154,6 +161,7 @@ impl Outside {
             registries: Arc::new(EcrRegistries::new(settings.aws.emulator)?),
             scans: Arc::new(ScanQueue::new(&aws, settings.scan_queue)),
             verifications: Arc::new(VerifyQueue::new(&aws, settings.verify_queue)),
+            notifies: Arc::new(NotifyQueue::new(&aws, settings.notify_queue)),
             bus: Arc::new(EventBus::new(&aws, settings.bus)),
             cataloguing: Arc::new(BlockingThreads),
             metrics: Metrics::new(Arc::clone(&clock)),
@@ -174,7 +182,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "AWS_REGION is missing; TABLE_NAME is missing; REPORT_BUCKET is missing; SCAN_QUEUE_URL is missing; \
-             VERIFY_QUEUE_URL is missing; EVENT_BUS_NAME is missing; CONNECTOR_ROLE_ARN is missing"
+             VERIFY_QUEUE_URL is missing; NOTIFY_QUEUE_URL is missing; EVENT_BUS_NAME is missing; CONNECTOR_ROLE_ARN is missing"
         );
     }
 }

@@ -32,6 +32,14 @@ impl Work<'_> {
         Ok(matcher.match_known(&self.scope, digest, CATALOG_VERSION).await?)
     }
 
+    /// Tells what is wrong with it that was not wrong with the images that its tags named before, and the other way round.
+    pub(crate) async fn tell_changes(&self) -> Result<(), Failure> {
+        let (matcher, digest) = (&self.context.matcher, &self.request.digest);
+        Ok(matcher
+            .compare_tags(&self.scope, digest, Some(self.request.trace))
+            .await?)
+    }
+
     /// Takes an image out of the index, if it is nowhere any more, or archived everywhere.
     pub(crate) async fn leave_index(&self) -> Result<(), Failure> {
         let matcher = &self.context.matcher;

@@ -177,6 +177,7 @@ impl Work<'_> {
                     self.announce(&summary, &place, &tags).await?;
                 }
                 self.match_known().await?;
+                self.tell_changes().await?;
                 Ok(Outcome::Known)
             }
         }
@@ -338,7 +339,10 @@ impl Work<'_> {
             pulled_bytes: report.pulled_bytes,
             spared_bytes: report.spared_bytes,
         };
-        self.finish(lease, place, &report.image.tags, result).await
+        let outcome = self.finish(lease, place, &report.image.tags, result).await?;
+        // Whoever crashes before this finds the scan done, and comes here, too.
+        self.tell_changes().await?;
+        Ok(outcome)
     }
 
     async fn refuse(

@@ -353,6 +353,7 @@ impl Lambda {
                     registries: rights.clone(),
                     scans: rights.clone(),
                     verifications: rights.clone(),
+                    notifies: rights.clone(),
                     bus: rights,
                     cataloguing: Arc::new(Inline),
                     metrics,

@@ -14,4 +14,5 @@ mod publishing;
 mod push;
 mod reconcile;
 mod trust;
+mod webhooks;
 mod world;

@@ -75,7 +75,7 @@ async fn a_push_becomes_a_report_and_the_next_release_costs_one_layer() {
     world.cloud.shutdown().await;
 }
 
-async fn next_release(world: &World, tenant: &Tenant, to: &str) -> Pushed {
+pub(crate) async fn next_release(world: &World, tenant: &Tenant, to: &str) -> Pushed {
     let directory = world.cloud.log().with_file_name("next");
     let tag: Tag = "next".parse().unwrap();
     write_oci_layout(&directory, &tag, &sample::next_release().image).unwrap();

@@ -128,7 +128,7 @@ async fn a_mistake_is_told_before_anything_is_started() {
     assert_eq!(unknown.to_string(), "there is no function reciever");
     assert_eq!(
         unknown.fix(),
-        "name one of advisor, console, publisher, receiver, reconciler, rematcher, scanner, verifier"
+        "name one of advisor, console, notifier, publisher, receiver, reconciler, rematcher, scanner, verifier"
     );
     for file in ["../events/missing.json", "../events/README.md"] {
         let failure = invoke(start("receiver", file)).await;

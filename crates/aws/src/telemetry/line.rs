@@ -1,6 +1,6 @@
 use jiff::SignedDuration;
 use portwarden_core::{
-    id::{AccountId, EventId, IntegrationId, Region, RequestId, TenantId},
+    id::{AccountId, EventId, IntegrationId, NotificationId, Region, RequestId, TenantId, WebhookId},
     tenant_template::publication::TemplateVersion,
     trace::TraceId,
     work::{InventoryRequest, ScanRequest, VerifyRequest},
@@ -72,6 +72,12 @@ pub struct Line<'a> {
     pub folder: Option<FolderFigures>,
     /// What a message for the rematcher came to.
     pub rematch: Option<RematchFigures>,
+    /// `notification.id`: what is told.
+    pub notification: Option<&'a NotificationId>,
+    /// `webhook.id`: whom.
+    pub webhook: Option<&'a WebhookId>,
+    /// `webhook.attempt`: which attempt it was.
+    pub attempt: Option<u32>,
     /// What a comparison with ECR found.
     pub inventory: Option<InventoryFigures>,
 }
@@ -93,6 +99,8 @@ pub enum Service {
     Advisor,
     /// Matches stored images again.
     Rematcher,
+    /// Tells tenants and listeners what changed.
+    Notifier,
     /// Compares what is known with what ECR lists.
     Reconciler,
 }
@@ -171,6 +179,7 @@ impl Service {
             Self::Console => "console",
             Self::Advisor => "advisor",
             Self::Rematcher => "rematcher",
+            Self::Notifier => "notifier",
             Self::Reconciler => "reconciler",
         }
     }
@@ -219,6 +228,9 @@ impl<'a> Line<'a> {
             edition: None,
             folder: None,
             rematch: None,
+            notification: None,
+            webhook: None,
+            attempt: None,
             inventory: None,
         }
     }
@@ -330,6 +342,9 @@ impl<'a> Line<'a> {
                         .map(milliseconds),
                     rematch.images = self.rematch.map(|rematch| rematch.images),
                     rematch.changed = self.rematch.map(|rematch| rematch.changed),
+                    notification.id = self.notification.map(field::display),
+                    webhook.id = self.webhook.map(field::display),
+                    webhook.attempt = self.attempt,
                     inventory.repositories = self.inventory.map(|inventory| inventory.repositories),
                     inventory.unread = self.inventory.map(|inventory| inventory.unread),
                     inventory.images = self.inventory.map(|inventory| inventory.images),

@@ -56,6 +56,19 @@ pub enum Metric {
     ImagesRematched,
     /// Messages for the rematcher that failed, and will be delivered again.
     RematchesFailed,
+    /// Things that were told on the bus.
+    NotificationsTold,
+    /// Attempts to deliver to a webhook that were taken.
+    WebhooksDelivered,
+    /// Attempts that were not taken, by code.
+    WebhooksFailed {
+        /// The code, one of a few words.
+        code: &'static str,
+    },
+    /// Deliveries that were given up.
+    WebhooksGivenUp,
+    /// Messages for the notifier that failed, and will be delivered again.
+    NotifiesFailed,
     /// Images that a comparison with ECR found, and nobody knew.
     ImagesFound,
     /// Pushes that no event told of.
@@ -72,7 +85,7 @@ pub const NAMESPACE: &str = "Portwarden";
 
 impl Metric {
     /// One of each.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::EventsAccepted { kind: "other" },
         Self::EventsRefused { code: "unavailable" },
         Self::ProbeRefused,
@@ -91,6 +104,11 @@ impl Metric {
         },
         Self::ImagesRematched,
         Self::RematchesFailed,
+        Self::NotificationsTold,
+        Self::WebhooksDelivered,
+        Self::WebhooksFailed { code: "timed_out" },
+        Self::WebhooksGivenUp,
+        Self::NotifiesFailed,
         Self::ImagesFound,
         Self::PushesMissed,
         Self::InventoriesFailed { fault: Fault::Ours },
@@ -115,6 +133,11 @@ impl Metric {
             Self::AdvisoryFoldersBroken { .. } => "AdvisoryFoldersBroken",
             Self::ImagesRematched => "ImagesRematched",
             Self::RematchesFailed => "RematchesFailed",
+            Self::NotificationsTold => "NotificationsTold",
+            Self::WebhooksDelivered => "WebhooksDelivered",
+            Self::WebhooksFailed { .. } => "WebhooksFailed",
+            Self::WebhooksGivenUp => "WebhooksGivenUp",
+            Self::NotifiesFailed => "NotifiesFailed",
             Self::ImagesFound => "ImagesFound",
             Self::PushesMissed => "PushesMissed",
             Self::InventoriesFailed { .. } => "InventoriesFailed",
@@ -136,6 +159,11 @@ impl Metric {
                 Service::Advisor
             }
             Self::ImagesRematched | Self::RematchesFailed => Service::Rematcher,
+            Self::NotificationsTold
+            | Self::WebhooksDelivered
+            | Self::WebhooksFailed { .. }
+            | Self::WebhooksGivenUp
+            | Self::NotifiesFailed => Service::Notifier,
             Self::ImagesFound | Self::PushesMissed | Self::InventoriesFailed { .. } => Service::Reconciler,
         }
     }
@@ -144,9 +172,9 @@ impl Metric {
     pub fn dimension(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::EventsAccepted { kind } => Some(("event.kind", kind)),
-            Self::EventsRefused { code } | Self::AdvisoryFoldersBroken { code } => {
-                Some(("outcome.code", code))
-            }
+            Self::EventsRefused { code }
+            | Self::AdvisoryFoldersBroken { code }
+            | Self::WebhooksFailed { code } => Some(("outcome.code", code)),
             Self::AdvisoryAge { folder } => Some(("advisory.folder", folder)),
             Self::ScansFailed { fault } | Self::InventoriesFailed { fault } => {
                 Some(("outcome.fault", fault.name()))

@@ -10,6 +10,7 @@ mod runs;
 
 use jiff::{SignedDuration, Timestamp};
 use portwarden_oci::{Digest, RepositoryName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{id::RequestId, work::KnownBy};
@@ -62,14 +63,16 @@ pub struct Findings {
 }
 
 /// Pushes that no event told of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MissedPushes {
     /// How many.
     pub count: u64,
     /// When the first of them was pushed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub first_at: Timestamp,
     /// When the last of them was pushed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub last_at: Timestamp,
     /// The repository of the last one.
     pub repository: RepositoryName,

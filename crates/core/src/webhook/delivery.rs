@@ -103,10 +103,8 @@ pub enum Outcome {
 pub enum Begun {
     /// It is ours to make.
     Ours(Webhook),
-    /// It is not time yet; so long is still to be waited, or as long as a queue waits.
+    /// It is not time yet, or somebody else makes it or died over it; so long is to be waited, or as long as a queue waits.
     Early(Duration),
-    /// Somebody else makes it, or died over it.
-    Held,
     /// It was made before; what follows is to be seen to.
     Made(Followed),
     /// There is nothing to do.
@@ -439,7 +437,9 @@ impl Webhooks {
                 DeliveryState::Waiting { next_at } if next_at > now => {
                     return Ok(Begun::Early(until(next_at, now)));
                 }
-                DeliveryState::Sending { until } if until > now => return Ok(Begun::Held),
+                DeliveryState::Sending { until: over } if over > now => {
+                    return Ok(Begun::Early(until(over, now)));
+                }
                 DeliveryState::Delivered | DeliveryState::Cancelled => return Ok(Begun::Dropped),
                 // Somebody took it out of the dead letters.
                 DeliveryState::GivenUp => delivery.tries = 0,

@@ -173,7 +173,10 @@ async fn each_attempt_is_made_once_and_again_only_if_its_maker_died() {
         world.begin(&webhook, id, 1, start()).await,
         Begun::Ours(_)
     ));
-    assert_eq!(world.begin(&webhook, id, 1, start()).await, Begun::Held);
+    assert_eq!(
+        world.begin(&webhook, id, 1, start()).await,
+        Begun::Early(Duration::from_mins(1))
+    );
     // Telling it again queues nothing of what is under way.
     world.queue.take();
     world.tell(start()).await;

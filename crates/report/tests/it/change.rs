@@ -251,6 +251,35 @@ fn an_event_counts_all_and_lists_the_worst() {
     assert_ne!(event.before.database, event.after.database);
 }
 
+#[test]
+fn an_event_has_room_whatever_packages_are_called() {
+    let (mut report, _) = shop();
+    let name = "x".repeat(20_000);
+    for package in &mut report.platforms[0].packages {
+        if package.purl.starts_with("pkg:npm/left-pad") {
+            package.purl = format!("pkg:npm/{name}@1.0.0");
+        }
+    }
+    let none = findings(&report, &[]);
+    let many: Vec<Value> = (0..200)
+        .map(|n| {
+            advisory(
+                &format!("GHSA-{n}"),
+                &format!("CVE-2026-{n:04}"),
+                "npm",
+                &name,
+                "2",
+            )
+        })
+        .collect();
+    let all = findings(&report, &many);
+    let [before, after] = [&none, &all].map(|findings| Snapshot::of_report(&report, findings));
+    let event = compare(&before, &after, None).unwrap().event(&none, &all);
+    assert_eq!(event.counts.new, 200);
+    assert_eq!(event.new.len(), 1);
+    assert!(serde_json::to_vec(&event).unwrap().len() < portwarden_core::notification::MAX_DATA);
+}
+
 proptest! {
     /// Nothing is lost and nothing is told twice, whatever changed.
     #[test]

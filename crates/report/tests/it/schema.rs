@@ -2,7 +2,17 @@
 
 use std::path::PathBuf;
 
-use portwarden_report::{ChangesEvent, ImageFindings, Report, Snapshot, Suppressions, compare};
+use portwarden_core::{
+    announce::{Announcement, ConnectionChanged, CoverageChanged, ImageScanned},
+    id::{NotificationId, TenantId},
+    image::{Location, Presence},
+    integration::Light,
+    reconcile::MissedPushes,
+    work::KnownBy,
+};
+use portwarden_report::{
+    ChangeReason, ChangedPlace, FindingsChanged, ImageFindings, Report, Snapshot, Suppressions, compare,
+};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -43,7 +53,10 @@ fn assert_current<T: JsonSchema>(name: &str) {
 fn the_schemas_are_those_of_the_types() {
     assert_current::<Report>("report.schema.json");
     assert_current::<ImageFindings>("findings.schema.json");
-    assert_current::<ChangesEvent>("changes.schema.json");
+    assert_current::<FindingsChanged>("findings_changed.schema.json");
+    assert_current::<ImageScanned>("image_scanned.schema.json");
+    assert_current::<ConnectionChanged>("connection_changed.schema.json");
+    assert_current::<CoverageChanged>("coverage_changed.schema.json");
 }
 
 const VALIDATE: &str = "
@@ -70,6 +83,81 @@ fn value(document: &impl Serialize) -> Value {
     serde_json::to_value(document).unwrap()
 }
 
+fn location() -> Location {
+    Location {
+        integration: "operator".parse().unwrap(),
+        account: "111122223333".parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        repository: "shop/web".parse().unwrap(),
+        presence: Presence::Present {
+            tags: ["1.4", "latest"].map(|tag| tag.parse().unwrap()).into(),
+            pushed_at: None,
+            archived: false,
+        },
+        observed_at: now(),
+        known_by: KnownBy::Event,
+        known_at: now(),
+    }
+}
+
+fn scanned(report: &Report) -> Announcement {
+    let at = location();
+    Announcement::ImageScanned(Box::new(ImageScanned {
+        tenant: TenantId::operator(),
+        integration: at.integration,
+        account: at.account,
+        region: at.region,
+        repository: at.repository,
+        digest: report.image.digest,
+        tags: vec!["1.4".parse().unwrap()],
+        catalog_version: 1,
+        outcome: portwarden_core::image::ScanResult::Reported {
+            packages: 3,
+            partial: false,
+            pulled_bytes: 10,
+            spared_bytes: 0,
+        },
+        report: Some("tenants/operator/images/a/1/report.json".to_owned()),
+        sbom: None,
+        findings: Some([("high".to_owned(), 2)].into()),
+        at: now(),
+        trace_id: "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap(),
+    }))
+}
+
+fn connection() -> Announcement {
+    Announcement::ConnectionChanged(ConnectionChanged {
+        tenant: TenantId::operator(),
+        integration: "operator".parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        number: 2,
+        status: Light::Amber,
+        code: Some("stack_silent".to_owned()),
+        sentence: "The stack is silent.".to_owned(),
+        at: now(),
+        trace_id: "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap(),
+    })
+}
+
+fn coverage(is_missing: bool) -> Announcement {
+    let at = location();
+    Announcement::CoverageChanged(CoverageChanged {
+        tenant: TenantId::operator(),
+        integration: at.integration,
+        region: at.region,
+        missed: is_missing.then(|| MissedPushes {
+            count: 3,
+            first_at: now(),
+            last_at: now(),
+            repository: at.repository,
+            digest: portwarden_oci::Digest::of(b"x"),
+            rule_is_silent: true,
+        }),
+        at: now(),
+        trace_id: "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap(),
+    })
+}
+
 #[test]
 fn what_is_written_is_valid() {
     let (report, mut found) = shop();
@@ -92,7 +180,22 @@ fn what_is_written_is_valid() {
         ("report.schema.json", value(&report)),
         ("findings.schema.json", value(&found)),
         ("findings.schema.json", value(&none)),
-        ("changes.schema.json", value(&changes.event(&none, &found))),
+        (
+            "findings_changed.schema.json",
+            value(&FindingsChanged {
+                id: NotificationId::of(now(), &["a"]),
+                at: now(),
+                tenant: TenantId::operator(),
+                reason: ChangeReason::TagMoved,
+                places: vec![ChangedPlace::of(&location())],
+                trace_id: Some("1-5759e988-bd862e3fe1be46a994272793".parse().unwrap()),
+                changes: changes.event(&none, &found),
+            }),
+        ),
+        ("image_scanned.schema.json", value(&scanned(&report))),
+        ("connection_changed.schema.json", value(&connection())),
+        ("coverage_changed.schema.json", value(&coverage(false))),
+        ("coverage_changed.schema.json", value(&coverage(true))),
     ] {
         let Some(said) = verdict(name, &document) else {
             return;

@@ -26,6 +26,7 @@ use portwarden_core::{
     id::{AccountId, EventId, IntegrationId, Region, RequestId},
     image::{Images, Location, ScanSummary},
     integration::{Integrations, NewRegion},
+    notification::{MemoryNotifies, NotifyRequest, QueueNotify},
     object::{Document, MemoryObjects, ObjectError, ObjectKey, ReadObject, WriteObject},
     random::OsRandomness,
     scope::{OperatorScope, TenantScope},
@@ -101,6 +102,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) objects: Arc<MemoryObjects>,
     pub(crate) queues: Arc<MemoryQueues>,
+    pub(crate) notifies: Arc<MemoryNotifies>,
     pub(crate) bus: Arc<MemoryBus>,
     pub(crate) aws: Arc<Aws>,
 }
@@ -154,6 +156,7 @@ impl World {
             store: Arc::default(),
             objects: Arc::default(),
             queues: Arc::default(),
+            notifies: Arc::default(),
             bus: Arc::default(),
         }
     }
@@ -178,6 +181,7 @@ impl World {
             registries: self.aws.clone(),
             scans: queues.clone(),
             verifications: queues,
+            notifies: Arc::new(Faulty(self.notifies.clone(), faults())),
             bus: Arc::new(Faulty(self.bus.clone(), faults())),
             cataloguing: Arc::new(Inline),
             metrics: Metrics::new(Arc::new(self.clock.clone())),
@@ -614,6 +618,16 @@ impl QueueScan for Faulty<MemoryQueues> {
     async fn queue_scan(&self, request: &ScanRequest) -> Result<(), QueueError> {
         self.1
             .call(self.0.queue_scan(request))
+            .await
+            .map_err(QueueError)?
+    }
+}
+
+#[async_trait]
+impl QueueNotify for Faulty<MemoryNotifies> {
+    async fn queue_notify(&self, request: &NotifyRequest, delay: Option<Duration>) -> Result<(), QueueError> {
+        self.1
+            .call(self.0.queue_notify(request, delay))
             .await
             .map_err(QueueError)?
     }

@@ -1,0 +1,222 @@
+//! What is told of an image: another one under the same tag, or the same one by another database.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use portwarden_core::{
+    id::{NotificationId, TenantId},
+    image::Location,
+    inventory::{ImageState, TagPlace, Tagged},
+    notification::{Notification, NotificationKind, TellError},
+    scope::TenantScope,
+    trace::TraceId,
+};
+use portwarden_oci::Digest;
+use portwarden_report::{
+    ChangeReason, ChangedPlace, Changes, FindingsChanged, ImageFindings, Report, Snapshot, compare,
+};
+
+use crate::{Loaded, MatchError, Matcher};
+
+/// What a tag named before, and the tags that named it.
+type Moved = BTreeMap<Option<Digest>, (Option<Tagged>, Vec<TagPlace>)>;
+
+impl Matcher {
+    /// Compares an image with those that its tags named before, and tells what changed; tags without one before are noted.
+    ///
+    /// An image that waits for a database waits with this, too. Whatever was noted and not told before is told now.
+    pub async fn compare_tags(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        trace: Option<TraceId>,
+    ) -> Result<(), MatchError> {
+        let state = self.inventory().image(scope, digest).await?;
+        self.compare_tags_of(scope, digest, &state, trace).await
+    }
+
+    pub(crate) async fn compare_tags_of(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        state: &ImageState,
+        trace: Option<TraceId>,
+    ) -> Result<(), MatchError> {
+        let mut untold = state.untold.clone();
+        let matched = state
+            .matching
+            .as_ref()
+            .filter(|matching| matching.edition.is_some());
+        if let Some(matching) = matched {
+            let mut report = None;
+            for location in state.live() {
+                let to = Tagged {
+                    digest: *digest,
+                    catalog_version: matching.catalog_version,
+                    observed_at: location.observed_at,
+                };
+                let moved = self.inventory().moved_tags(scope, digest, location).await?;
+                for (before, places) in by_image_before(moved).into_values() {
+                    let places: Vec<&TagPlace> = places.iter().collect();
+                    let mut news = None;
+                    if let Some(before) = before {
+                        if report.is_none() {
+                            report = self.report(scope, digest, matching.catalog_version).await?;
+                        }
+                        let place = ChangedPlace::with_tags(location, places.iter().map(|place| &place.tag));
+                        news = self
+                            .news_of_tags(scope, before, report.as_ref(), (location, place), trace)
+                            .await?;
+                    }
+                    let is_moved = self
+                        .inventory()
+                        .move_tags(scope, &places, &to, news.as_ref())
+                        .await?;
+                    if !is_moved {
+                        return Err(MatchError::Overtaken);
+                    }
+                    untold.extend(news.map(|news| news.id));
+                }
+            }
+        }
+        self.tell(scope, digest, &untold).await
+    }
+
+    /// Compares an image with the one before, both by the database in use: what the advisories changed is told elsewhere.
+    async fn news_of_tags(
+        &self,
+        scope: &TenantScope,
+        before: Tagged,
+        report: Option<&Report>,
+        (location, place): (&Location, ChangedPlace),
+        trace: Option<TraceId>,
+    ) -> Result<Option<Notification>, MatchError> {
+        let old = self.report(scope, &before.digest, before.catalog_version).await?;
+        let (Some(old), Some(report), Some(loaded)) = (old, report, self.database().await?) else {
+            return Ok(None);
+        };
+        let (was, is) = (self.find(&old, &loaded)?, self.find(report, &loaded)?);
+        let [one, other] = [Snapshot::of_report(&old, &was), Snapshot::of_report(report, &is)];
+        let changes = changes(&one, &other, &loaded)?;
+        let (place_name, digests) = (
+            format!("{}/{}/{}", location.account, location.region, location.repository),
+            [before.digest.to_string(), report.image.digest.to_string()],
+        );
+        // Tags that named different images before are different news.
+        let id = NotificationId::of(
+            location.observed_at,
+            &["tag", &place_name, &digests[0], &digests[1]],
+        );
+        let event = Event {
+            id,
+            at: location.observed_at,
+            tenant: scope.tenant(),
+            reason: ChangeReason::TagMoved,
+            places: vec![place],
+            trace,
+        };
+        Ok(event.notification(&changes, &was, &is))
+    }
+
+    /// Queues what is noted; whoever crashes before it is found by whoever comes again.
+    pub(crate) async fn tell(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        untold: &[NotificationId],
+    ) -> Result<(), MatchError> {
+        let queued = self
+            .notifications
+            .queue_untold(scope, digest, untold, &*self.notifies)
+            .await;
+        queued.map_err(|error| match error {
+            TellError::Store(error) => MatchError::Store(error),
+            TellError::Queue(error) => MatchError::Queue(error),
+        })
+    }
+}
+
+/// Compares what was found in an image before with what the database in use says.
+pub(crate) fn of_advisories(
+    scope: &TenantScope,
+    state: &ImageState,
+    report: &Report,
+    (before, after): (&ImageFindings, &ImageFindings),
+    loaded: &Loaded,
+) -> Result<Option<Notification>, MatchError> {
+    let [one, other] = [before, after].map(|findings| Snapshot::of_report(report, findings));
+    let changes = changes(&one, &other, loaded)?;
+    let (digest, edition) = (report.image.digest.to_string(), loaded.edition.number.to_string());
+    // The same each time that the same edition is carried to the image, so that a repetition is none.
+    let at = loaded.edition.built_at;
+    let event = Event {
+        id: NotificationId::of(at, &["edition", &edition, &digest]),
+        at,
+        tenant: scope.tenant(),
+        reason: ChangeReason::AdvisoriesChanged,
+        places: state
+            .live()
+            .take(FindingsChanged::MAX_PLACES)
+            .map(ChangedPlace::of)
+            .collect(),
+        trace: None,
+    };
+    Ok(event.notification(&changes, before, after))
+}
+
+fn by_image_before(moved: Vec<(TagPlace, Option<Tagged>)>) -> Moved {
+    let mut groups = Moved::new();
+    for (place, before) in moved {
+        let group = groups.entry(before.map(|before| before.digest)).or_default();
+        group.0 = before;
+        group.1.push(place);
+    }
+    groups
+}
+
+fn changes(before: &Snapshot<'_>, after: &Snapshot<'_>, loaded: &Loaded) -> Result<Changes, MatchError> {
+    compare(before, after, Some(&loaded.database)).map_err(|source| MatchError::Database {
+        edition: loaded.edition.number,
+        source: Some(source),
+    })
+}
+
+/// All of an event but what changed.
+struct Event<'a> {
+    id: NotificationId,
+    at: Timestamp,
+    tenant: &'a TenantId,
+    reason: ChangeReason,
+    places: Vec<ChangedPlace>,
+    trace: Option<TraceId>,
+}
+
+impl Event<'_> {
+    /// Makes a notification, if there is something to tell.
+    fn notification(
+        self,
+        changes: &Changes,
+        before: &ImageFindings,
+        after: &ImageFindings,
+    ) -> Option<Notification> {
+        if changes.is_empty() {
+            return None;
+        }
+        let event = FindingsChanged {
+            id: self.id.clone(),
+            at: self.at,
+            tenant: self.tenant.clone(),
+            reason: self.reason,
+            places: self.places,
+            trace_id: self.trace,
+            changes: changes.event(before, after),
+        };
+        Some(Notification {
+            id: self.id,
+            kind: NotificationKind::FindingsChanged,
+            at: self.at,
+            data: serde_json::to_value(event).unwrap_or_default(),
+            announced: false,
+        })
+    }
+}
