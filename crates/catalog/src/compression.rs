@@ -4,7 +4,7 @@ use flate2::read::MultiGzDecoder;
 use portwarden_oci::MediaType;
 use serde::{Deserialize, Serialize};
 
-use crate::Limits;
+use crate::{Limits, PartialCode, space::Place};
 
 /// How a layer's archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,7 +47,11 @@ impl TryFrom<&MediaType> for Compression {
 pub(crate) enum Inflated<R: Read> {
     None(Whole<R>),
     Gzip(Box<MultiGzDecoder<Whole<R>>>),
-    Zstd(Box<zstd::Decoder<'static, Whole<R>>>),
+    Zstd {
+        decoder: Box<zstd::Decoder<'static, Whole<R>>>,
+        /// For a large window, until the layer is read.
+        _place: Option<Place>,
+    },
 }
 
 /// A blob whose first bytes have been looked at.
@@ -55,18 +59,36 @@ type Whole<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 
 impl<R: Read> Inflated<R> {
     /// Chooses the decoder: as container runtimes do, what a blob starts with counts before what its type says.
-    pub(crate) fn new(mut blob: R, declared: Compression, limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn new(
+        mut blob: R,
+        declared: Compression,
+        limits: &Limits,
+        is_time_up: &dyn Fn() -> bool,
+    ) -> Result<Self, PartialCode> {
+        let broken = |_| PartialCode::Compression;
         let mut start = Vec::with_capacity(HEADER);
-        blob.by_ref().take(HEADER as u64).read_to_end(&mut start)?;
+        blob.by_ref()
+            .take(HEADER as u64)
+            .read_to_end(&mut start)
+            .map_err(broken)?;
         let compression = detect(&start).unwrap_or(declared);
+        let has_small_window = has_small_window(&start);
         let whole = BufReader::with_capacity(COMPRESSED_BUFFER, Cursor::new(start).chain(blob));
         Ok(match compression {
             Compression::None => Self::None(whole),
             Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(whole))),
             Compression::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(whole)?;
-                decoder.window_log_max(limits.zstd_window_log)?;
-                Self::Zstd(Box::new(decoder))
+                let mut decoder = zstd::Decoder::with_buffer(whole).map_err(broken)?;
+                let (most, place) = if has_small_window {
+                    (SMALL_WINDOW_LOG.min(limits.zstd_window_log), None)
+                } else {
+                    (limits.zstd_window_log, Some(limits.space.window(is_time_up)?))
+                };
+                decoder.window_log_max(most).map_err(broken)?;
+                Self::Zstd {
+                    decoder: Box::new(decoder),
+                    _place: place,
+                }
             }
         })
     }
@@ -84,12 +106,38 @@ fn detect(start: &[u8]) -> Option<Compression> {
     }
 }
 
+/// Tells whether a Zstandard frame begins the blob whose window is at most 8 MiB, which all further ones must then keep to.
+///
+/// Source: RFC 8878, section 3.1.1.1.
+fn has_small_window(start: &[u8]) -> bool {
+    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] = start else {
+        return false;
+    };
+    let is_single_segment = descriptor & 0x20 != 0;
+    if is_single_segment {
+        // The window is the content, whose size follows the dictionary's id.
+        let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+        let bytes = [1, 2, 4, 8][usize::from(descriptor >> 6)];
+        let Some(size) = rest.get(dictionary..dictionary + bytes) else {
+            return false;
+        };
+        let size = size
+            .iter()
+            .rev()
+            .fold(0, |size, byte| size << 8 | u64::from(*byte));
+        return size <= 1 << SMALL_WINDOW_LOG;
+    }
+    let Some(window) = rest.first() else { return false };
+    let base = 1_u64 << (10 + (window >> 3));
+    base + base / 8 * u64::from(window & 7) <= 1 << SMALL_WINDOW_LOG
+}
+
 impl<R: Read> Read for Inflated<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::None(blob) => blob.read(into),
             Self::Gzip(decoder) => decoder.read(into),
-            Self::Zstd(decoder) => decoder.read(into),
+            Self::Zstd { decoder, .. } => decoder.read(into),
         }
     }
 }
@@ -97,6 +145,8 @@ impl<R: Read> Read for Inflated<R> {
 /// As long as a tar header.
 const HEADER: usize = 512;
 const COMPRESSED_BUFFER: usize = 64 << 10;
+/// What every decoder should support (RFC 8878, section 3.1.1.1.2): 8 MiB.
+const SMALL_WINDOW_LOG: u32 = 23;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ use crate::{
     link,
     partial::Notes,
     path::{ancestors, normalise, split},
+    space::LARGE,
     unpack::{Source, Unpacked},
 };
 
@@ -33,7 +34,7 @@ pub fn catalog_layer(
     is_time_up: &dyn Fn() -> bool,
 ) -> Result<LayerCatalog, LayerError> {
     let mut source = Source::new(blob);
-    let mut builder = Builder::new(limits);
+    let mut builder = Builder::new(limits, is_time_up);
     let walked = Unpacked::new(&mut source, compression, limits, is_time_up)
         .and_then(|unpacked| builder.walk(Archive::new(unpacked, limits)));
     if let Err(code) = walked {
@@ -123,6 +124,7 @@ impl TryFrom<u32> for CurrentVersion {
 
 struct Builder<'a> {
     limits: &'a Limits,
+    is_time_up: &'a dyn Fn() -> bool,
     files: BTreeMap<String, Facts>,
     whiteouts: Vec<String>,
     opaque: Vec<String>,
@@ -141,9 +143,10 @@ const OPAQUE: &str = ".wh..wh..opq";
 const AUFS: &str = ".wh..wh.";
 
 impl<'a> Builder<'a> {
-    fn new(limits: &'a Limits) -> Self {
+    fn new(limits: &'a Limits, is_time_up: &'a dyn Fn() -> bool) -> Self {
         Self {
             limits,
+            is_time_up,
             files: BTreeMap::new(),
             whiteouts: Vec::new(),
             opaque: Vec::new(),
@@ -235,8 +238,16 @@ impl<'a> Builder<'a> {
                 self.note(PartialCode::FileBytes, &path);
             }
             EntryKind::File => {
+                let limits = self.limits;
+                let place = limits
+                    .space
+                    .file(entry.size, limits.large_bytes, self.is_time_up)?;
                 archive.read_content(&mut self.content)?;
                 let reading = cataloguer.read(&path, &self.content);
+                if entry.size > LARGE {
+                    self.content = Vec::new();
+                }
+                drop(place);
                 self.add_reading(path, reading)?;
             }
             EntryKind::HardLink => {

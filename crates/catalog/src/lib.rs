@@ -29,6 +29,7 @@ mod purl;
 mod python;
 mod rpm;
 mod ruby;
+mod space;
 pub mod spdx;
 mod subject;
 mod unpack;
@@ -41,6 +42,7 @@ pub use layer::{LayerCatalog, LayerError, catalog_layer};
 pub use limits::Limits;
 pub use os_release::OsRelease;
 pub use partial::{Partial, PartialCode};
+pub use space::Space;
 pub use subject::Subject;
 
 /// Changes whenever a layer's catalogue can come out differently, so that stored ones are made again.

@@ -1,7 +1,9 @@
+use crate::Space;
+
 /// How much of one layer is read and kept before its catalogue is cut off and says so.
 ///
-/// Every limit is for one layer, so memory does not grow with the image: a caller that catalogues `n` layers at once
-/// needs `n` times the memory of one.
+/// Every limit is for one layer, so memory does not grow with the image. What is large is not in memory for several
+/// layers at once that are catalogued with the same limits or clones of them: see [`Limits::space`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// How many bytes are inflated; a decompression bomb ends here.
@@ -15,7 +17,7 @@ pub struct Limits {
     /// How long an extended header (PAX records, GNU long names) may be, in bytes. Go's `archive/tar`, by which
     /// container runtimes unpack layers, refuses those over 1 MiB.
     pub header_bytes: u64,
-    /// How large a file may be that a cataloguer reads, in bytes; one such file is in memory at a time.
+    /// How large a file may be that a cataloguer reads, in bytes; a layer has one such file in memory at a time.
     pub file_bytes: u64,
     /// How large an rpm database may be, in bytes. It is held in memory as a whole, and every package in it takes about
     /// 50 KB.
@@ -31,8 +33,14 @@ pub struct Limits {
     pub nested_entries: u64,
     /// How many bytes of paths and facts are kept for the layer, about.
     pub kept_bytes: u64,
-    /// How large a window Zstandard may ask for, as a power of two in bytes; 27 (128 MiB) is the format's usual maximum.
+    /// How large a window Zstandard may ask for, as a power of two in bytes. 25 (32 MiB) is what the encoders of
+    /// container tools use at most; over 23 (8 MiB) layers take turns.
     pub zstd_window_log: u32,
+    /// How many bytes of files over 1 MiB are in memory at a time, over all layers that share `space`; a layer whose
+    /// file does not fit waits for the others.
+    pub large_bytes: u64,
+    /// What layers that are catalogued at once share; clones of these limits share it, too.
+    pub space: Space,
 }
 
 impl Default for Limits {
@@ -50,7 +58,9 @@ impl Default for Limits {
             nested_bytes: 4 << 30,
             nested_entries: 1_000_000,
             kept_bytes: 64 << 20,
-            zstd_window_log: 27,
+            zstd_window_log: 25,
+            large_bytes: 48 << 20,
+            space: Space::default(),
         }
     }
 }

@@ -62,7 +62,7 @@ impl<'a, R: Read> Unpacked<'a, R> {
         is_time_up: &'a dyn Fn() -> bool,
     ) -> Result<Self, PartialCode> {
         Ok(Self {
-            inflated: Inflated::new(blob, compression, limits).map_err(|_| PartialCode::Compression)?,
+            inflated: Inflated::new(blob, compression, limits, is_time_up)?,
             buffer: vec![0; UNPACKED_BUFFER].into_boxed_slice(),
             start: 0,
             end: 0,

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    io::{self, Read},
+    io::{self, Read, Write as _},
 };
 
 use portwarden_catalog::{
@@ -506,6 +506,62 @@ fn a_bomb_stops_at_its_limit() {
     };
     let layer = catalog_layer(bomb.as_slice(), Compression::Gzip, &limits, &|| false).unwrap();
     assert_eq!(codes(&layer), ["limit.unpacked"]);
+}
+
+#[test]
+fn windows_have_a_limit_that_further_frames_keep_to() {
+    let tar = one_package().tar();
+    let frame = |content: &[u8], window_log: u32| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window_log).unwrap();
+        encoder.include_contentsize(false).unwrap();
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    };
+    let read = |blob: &[u8]| {
+        let layer = catalog(blob, Compression::Zstd);
+        (names(&layer), codes(&layer))
+    };
+    let whole = (names(&one_package().catalog()), vec![]);
+    let refused = (vec![], vec!["layer.compression"]);
+    for window_log in [10, 23, 24, 25] {
+        assert_eq!(read(&frame(&tar, window_log)), whole, "{window_log}");
+    }
+    assert_eq!(read(&frame(&tar, 26)), refused);
+    // A frame that looks small must not be a way around taking turns.
+    let (start, end) = tar.split_at(700);
+    for (first, second, codes) in [(23, 23, &whole.1), (24, 25, &whole.1), (23, 24, &refused.1)] {
+        let blob = [frame(start, first), frame(end, second)].concat();
+        assert_eq!(&read(&blob).1, codes, "{first} and {second}");
+    }
+}
+
+#[test]
+fn layers_with_large_content_take_turns_and_none_is_lost() {
+    let large = |name: &str| {
+        let padding = "x".repeat(20 << 20);
+        let status =
+            format!("Package: {name}\nStatus: install ok installed\nVersion: 1\nDescription: {padding}\n");
+        Blob::new().file("var/lib/dpkg/status", status).tar()
+    };
+    // One of the files fits at a time.
+    let limits = Limits {
+        large_bytes: 30 << 20,
+        ..Limits::default()
+    };
+    let read: Vec<_> = std::thread::scope(|scope| {
+        let layers = ["a", "b", "c", "d"].map(|name| {
+            let limits = limits.clone();
+            scope.spawn(move || {
+                let tar = large(name);
+                catalog_layer(tar.as_slice(), Compression::None, &limits, &|| false).unwrap()
+            })
+        });
+        layers.map(|layer| layer.join().unwrap()).into_iter().collect()
+    });
+    for (name, layer) in ["a", "b", "c", "d"].into_iter().zip(&read) {
+        assert_eq!((names(layer), codes(layer)), (vec![name.to_owned()], vec![]));
+    }
 }
 
 /// Reads as if there were so many bytes; what they are does not matter, so none is written.

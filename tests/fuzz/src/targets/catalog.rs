@@ -1,11 +1,11 @@
 //! Layers, the files in them that show packages, and stored catalogues.
 
-use std::{collections::BTreeSet, io::Read, str::FromStr as _};
+use std::{collections::BTreeSet, io::Read, str::FromStr as _, sync::LazyLock};
 
 use jiff::Timestamp;
 use packageurl::PackageUrl;
 use portwarden_catalog::{
-    CATALOG_VERSION, Compression, ImageCatalog, LayerCatalog, Limits, Partial, Subject, catalog_layer,
+    CATALOG_VERSION, Compression, ImageCatalog, LayerCatalog, Limits, Partial, Space, Subject, catalog_layer,
     cyclonedx, fold,
 };
 use portwarden_oci::Digest;
@@ -97,7 +97,7 @@ fn dpkg_list(input: &[u8]) {
 }
 
 /// Small enough for a fuzzer to reach each of them.
-const LIMITS: Limits = Limits {
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits {
     unpacked_bytes: 1 << 20,
     entries: 200,
     path_bytes: 300,
@@ -111,7 +111,9 @@ const LIMITS: Limits = Limits {
     nested_entries: 100,
     kept_bytes: 256 << 10,
     zstd_window_log: 20,
-};
+    large_bytes: 64 << 10,
+    space: Space::default(),
+});
 
 fn catalog(blob: impl Read, compression: Compression) -> LayerCatalog {
     catalog_layer(blob, compression, &LIMITS, &|| false)
