@@ -30,7 +30,7 @@ WATCH ?=
 
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
-FUNCTIONS := receiver verifier scanner reconciler publisher advisor rematcher notifier
+FUNCTIONS := receiver verifier scanner reconciler publisher advisor rematcher notifier console
 
 help: ## Says what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

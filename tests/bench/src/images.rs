@@ -33,6 +33,10 @@ pub(crate) enum TestImage {
     ManyFiles,
     /// 5,000 layers of one package each.
     ManyLayers,
+    /// Eight layers with a package database of 31 MB each.
+    LargeFiles,
+    /// Eight layers whose decoders need 32 MiB each.
+    LargeWindows,
 }
 
 /// The tag of every image here.
@@ -47,15 +51,20 @@ const LARGE: &str = "build-essential,clang,cmake,git,golang-go,libboost-dev,mave
 const FILE_BYTES: u64 = 3_000_000_000;
 const FILES: u32 = 1_000_000;
 const LAYERS: u32 = 5_000;
+const LARGE_LAYERS: u32 = 8;
+const DATABASE_BYTES: usize = 31_000_000;
+const WINDOW_LOG: u32 = 25;
 
 impl TestImage {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Sample,
         Self::Debian,
         Self::TenLayers,
         Self::OneFile,
         Self::ManyFiles,
         Self::ManyLayers,
+        Self::LargeFiles,
+        Self::LargeWindows,
     ];
 
     /// The name in tables, of the repository, and of the layout's folder.
@@ -67,12 +76,14 @@ impl TestImage {
             Self::OneFile => "one-file-of-3-gb",
             Self::ManyFiles => "a-million-empty-files",
             Self::ManyLayers => "5000-layers",
+            Self::LargeFiles => "large-files",
+            Self::LargeWindows => "large-windows",
         }
     }
 
     /// Whether it is of a kind that nobody builds but to do harm: other scanners take minutes for each.
     pub(crate) fn is_hostile(self) -> bool {
-        matches!(self, Self::OneFile | Self::ManyFiles | Self::ManyLayers)
+        !matches!(self, Self::Sample | Self::Debian | Self::TenLayers)
     }
 
     /// Returns the image's layout; nothing if a tool to make it is missing.
@@ -126,9 +137,48 @@ impl TestImage {
                     layer.finish()
                 })
                 .collect::<Result<_, _>>()?,
+            Self::LargeFiles => (0..LARGE_LAYERS)
+                .map(|number| {
+                    let package = format!("Package: package-{number}\nVersion: 1\nDescription: ");
+                    let content = package.as_bytes().chain(io::repeat(b'x'));
+                    let mut layer = LayerWriter::new();
+                    let size = DATABASE_BYTES as u64;
+                    layer.file("var/lib/dpkg/status", size, content.take(size))?;
+                    layer.finish()
+                })
+                .collect::<Result<_, _>>()?,
+            Self::LargeWindows => (0..LARGE_LAYERS).map(large_window).collect::<Result<_, _>>()?,
         };
         Ok(Some(image(layers)))
     }
+}
+
+/// Makes a layer of Zstandard that fills a large window with what cannot be compressed.
+fn large_window(seed: u32) -> io::Result<Layer> {
+    let mut state = u64::from(seed) + 1;
+    let noise = (0..DATABASE_BYTES / 8 * 2).flat_map(|_| {
+        // Xorshift, by George Marsaglia.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let noise: Vec<u8> = noise.collect();
+    let mut header = Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(noise.len() as u64);
+    let mut tar = Builder::new(Vec::new());
+    tar.append_data(&mut header, "noise", noise.as_slice())?;
+    let tar = tar.into_inner()?;
+    let mut hasher = DigestHasher::default();
+    hasher.update(&tar);
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1)?;
+    encoder.window_log(WINDOW_LOG)?;
+    encoder.write_all(&tar)?;
+    Ok(Layer {
+        blob: Blob::new(MediaType::LayerZstd, encoder.finish()?),
+        diff_id: hasher.finish(),
+    })
 }
 
 /// Makes an image of layers.

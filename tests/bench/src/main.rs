@@ -2,6 +2,7 @@
 
 mod advisories;
 mod calls;
+mod console;
 mod floor;
 mod functions;
 mod images;
@@ -43,6 +44,8 @@ enum Set {
     Scan,
     /// From a push to its report, on the local cloud
     Push,
+    /// The console's pages for a tenant with 100,000 images
+    Console,
     /// The advisory database: building, loading, matching
     Advisories,
 }
@@ -108,6 +111,7 @@ impl Set {
             Self::Calls => calls::measure(bench).await,
             Self::Scan => scan::measure(bench).await,
             Self::Push => push::measure(bench).await,
+            Self::Console => console::measure().await,
             Self::Advisories => advisories::measure(bench),
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Milliseconds,
+    /// Of 1,000 bytes.
+    Kilobytes,
     /// Of 1,000,000 bytes.
     Megabytes,
     /// How many times another figure.
@@ -147,6 +149,7 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Self::Milliseconds => "ms",
+            Self::Kilobytes => "kB",
             Self::Megabytes => "MB",
             Self::Times => "times",
             Self::Count => "",
@@ -157,6 +160,7 @@ impl Unit {
         match self {
             Self::Milliseconds if figure >= 1000.0 => format!("{:.2} s", figure / 1000.0),
             Self::Milliseconds => format!("{figure:.1} ms"),
+            Self::Kilobytes => format!("{figure:.1} kB"),
             Self::Megabytes => format!("{figure:.1} MB"),
             Self::Times => format!("{figure:.2} ×"),
             Self::Count => format!("{figure:.0}"),

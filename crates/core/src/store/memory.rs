@@ -1,6 +1,9 @@
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -13,6 +16,7 @@ use super::{
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     items: Mutex<BTreeMap<Key, Item>>,
+    queries: AtomicUsize,
 }
 
 #[derive(Debug, Clone)]
@@ -26,6 +30,11 @@ impl MemoryStore {
     /// Returns every item, for checks that look at everything.
     pub fn dump(&self) -> Vec<Stored> {
         self.items().iter().map(|(key, item)| stored(key, item)).collect()
+    }
+
+    /// Returns how many pages were asked for, for checks of what a reader costs.
+    pub fn queries(&self) -> usize {
+        self.queries.load(Ordering::Relaxed)
     }
 
     fn items(&self) -> MutexGuard<'_, BTreeMap<Key, Item>> {
@@ -54,6 +63,7 @@ impl Store for MemoryStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        self.queries.fetch_add(1, Ordering::Relaxed);
         let items = self.items();
         let start = partition.stored_key(prefix.to_owned());
         let mut found = items
