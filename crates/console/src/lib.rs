@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod auth;
+mod connecting;
 pub mod context;
 pub mod error;
 pub mod handler;

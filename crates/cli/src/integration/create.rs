@@ -113,14 +113,16 @@ impl CreateArgs {
         let new_regions: Vec<NewRegion> = regions.iter().map(new_region).collect();
         let integrations = Integrations::new(stack.store.clone());
         let integration = integrations
-            .create(&scope, &self.name, &new_regions, SystemClock.now(), &OsRandomness)
+            .create_in(
+                &scope,
+                self.account.as_ref(),
+                &self.name,
+                &new_regions,
+                SystemClock.now(),
+                &OsRandomness,
+            )
             .await?
             .integration;
-        if let Some(account) = &self.account {
-            integrations
-                .confirm_account(&scope, &integration.id, account)
-                .await?;
-        }
         let url = format!("{}/{}", stack.events_url, integration.id);
         pad.add_regions(regions.iter().cloned());
         let mut links = pad.links(&Launch {

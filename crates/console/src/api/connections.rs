@@ -2,15 +2,10 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use portwarden_core::{
     arn::RoleArn,
     id::{AccountId, IntegrationId, Region, RequestId, TenantId},
-    integration::{Confirmed, Connection, NoRotation, NotOneAccount},
-    scope::TenantScope,
-    tenant_template::launch::Launch,
-    trace::TraceId,
-    work::{VerifyReason, VerifyRequest},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,60 +16,10 @@ use super::{
 };
 use crate::{
     auth::{Administrator, Reader},
+    connecting,
     context::Console,
     error::Refusal,
 };
-
-/// Finds an integration that is not removed.
-async fn find(console: &Console, scope: &TenantScope, id: &IntegrationId) -> Result<Connection, Refusal> {
-    let found = console.integrations.find(scope, id).await?;
-    let connection = found.ok_or(Refusal::NotFound)?;
-    if connection.integration.removed_at.is_some() {
-        let fix = "Make a new integration.";
-        return Err(Refusal::conflict(
-            "integration_removed",
-            "The integration is removed.",
-            fix,
-        ));
-    }
-    Ok(connection)
-}
-
-/// Our own account belongs to nobody's integration but the operator's.
-pub(super) fn refuse_ours(console: &Console, account: &AccountId) -> Result<(), Refusal> {
-    if account == console.place.connector.account() {
-        let message = "It is the account that Portwarden itself runs in.";
-        return Err(Refusal::conflict(
-            "account_ours",
-            message,
-            "Name an account of your own.",
-        ));
-    }
-    Ok(())
-}
-
-async fn queue(
-    console: &Console,
-    scope: &TenantScope,
-    id: &IntegrationId,
-    region: &Region,
-    role: Option<RoleArn>,
-) -> Result<RequestId, Refusal> {
-    let randomness = &*console.randomness;
-    let request = VerifyRequest {
-        tenant: scope.tenant().clone(),
-        integration: id.clone(),
-        region: region.clone(),
-        role,
-        claim: None,
-        reason: VerifyReason::Asked,
-        request: RequestId::generate(randomness),
-        trace: TraceId::generate(console.clock.now(), randomness),
-        attempt: 0,
-    };
-    console.verifications.queue_verify(&request).await?;
-    Ok(request.request)
-}
 
 /// Which account is confirmed.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -116,42 +61,9 @@ pub(crate) async fn confirm(
     Path((_, id)): Path<(TenantId, IntegrationId)>,
     Input(confirmation): Input<Confirmation>,
 ) -> Result<Json<ConfirmedAccount>, Refusal> {
-    let scope = administrator.scope();
-    let connection = find(&console, scope, &id).await?;
-    let account = match confirmation.account {
-        Some(account) => account,
-        None => connection.only_proposed().map_err(not_one)?,
-    };
-    refuse_ours(&console, &account)?;
-    match console.integrations.confirm_account(scope, &id, &account).await? {
-        Confirmed::Now | Confirmed::Before => {}
-        Confirmed::OtherAccount(_) => {
-            let fix = "Make another integration for the other account.";
-            let message = "The integration belongs to another account.";
-            return Err(Refusal::conflict("other_account", message, fix));
-        }
-        Confirmed::Missing => return Err(Refusal::NotFound),
-    }
-    let regions = connection.regions_naming(&account);
-    for region in &regions {
-        queue(&console, scope, &id, region, None).await?;
-    }
+    let (account, regions) =
+        connecting::confirm(&console, administrator.scope(), &id, confirmation.account).await?;
     Ok(Json(ConfirmedAccount { account, regions }))
-}
-
-fn not_one(error: NotOneAccount) -> Refusal {
-    match error {
-        NotOneAccount::Nothing => Refusal::conflict(
-            "nothing_proposed",
-            "No stack has claimed the integration with a role that is as it must be.",
-            "Create the stack by its launch link, or name the account.",
-        ),
-        NotOneAccount::Several(accounts) => {
-            let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
-            let message = format!("Several accounts claim the integration: {}.", accounts.join(", "));
-            Refusal::conflict("several_proposed", message, "Name the account that is yours.")
-        }
-    }
 }
 
 /// What is tested.
@@ -192,18 +104,8 @@ pub(crate) async fn verify(
     Path((_, id, region)): Path<(TenantId, IntegrationId, Region)>,
     Input(verification): Input<Verification>,
 ) -> Result<(StatusCode, Json<QueuedVerification>), Refusal> {
-    let scope = administrator.scope();
-    let connection = find(&console, scope, &id).await?;
-    let known = connection.regions.get(&region).ok_or(Refusal::NotFound)?;
-    if verification.role_arn.is_none() && known.trust.role().is_none() {
-        let fix = "Send role_arn: the output AssumeRoleArn of the region's stack.";
-        return Err(Refusal::conflict(
-            "role_unnamed",
-            "No role is known for the region.",
-            fix,
-        ));
-    }
-    let request = queue(&console, scope, &id, &region, verification.role_arn).await?;
+    let role = verification.role_arn;
+    let request = connecting::verify(&console, administrator.scope(), &id, &region, role).await?;
     Ok((StatusCode::ACCEPTED, Json(QueuedVerification { request })))
 }
 
@@ -216,9 +118,6 @@ pub(crate) struct Rotation {
     #[schema(value_type = String, format = DateTime)]
     until: Timestamp,
 }
-
-/// How long a tenant may take to update the stack.
-const EXPECTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// Expects new credentials of a region's stack.
 #[utoipa::path(
@@ -238,23 +137,7 @@ pub(crate) async fn rotate(
     administrator: Administrator,
     Path((_, id, region)): Path<(TenantId, IntegrationId, Region)>,
 ) -> Result<Json<Rotation>, Refusal> {
-    let scope = administrator.scope();
-    let connection = find(&console, scope, &id).await?;
-    let generation = connection
-        .next_generation(&region)
-        .map_err(|reason| match reason {
-            NoRotation::UnknownRegion => Refusal::NotFound,
-            NoRotation::Chosen => Refusal::conflict(
-                "credentials_chosen",
-                "The region's stack has not said that it makes its credentials itself.",
-                "Update the stack with the current template and an empty Password; then it does.",
-            ),
-        })?;
-    let until = console.clock.now() + EXPECTED_FOR;
-    console
-        .integrations
-        .expect_credentials(scope, &id, &region, until)
-        .await?;
+    let (generation, until) = connecting::rotate(&console, administrator.scope(), &id, &region).await?;
     Ok(Json(Rotation { generation, until }))
 }
 
@@ -284,14 +167,8 @@ pub(crate) async fn links(
 ) -> Result<Json<LaunchLinks>, Refusal> {
     let scope = reader.scope();
     let tenant = console.tenants.own(scope).await?.ok_or(Refusal::NotFound)?;
-    let connection = find(&console, scope, &id).await?;
-    let mut pad = console.place.launch_pad.clone();
-    pad.add_regions(connection.regions.keys().cloned());
-    let links = pad.links(&Launch {
-        tenant_name: &tenant.name,
-        url: &format!("{}/{id}", console.place.events_url),
-        external_id: &connection.integration.external_id,
-    });
+    let connection = connecting::find(&console, scope, &id).await?;
+    let links = connecting::launch_links(&console, &tenant.name, &connection);
     let links = links.into_iter().map(LaunchLinkView::from).collect();
     Ok(Json(LaunchLinks { links }))
 }
@@ -313,14 +190,28 @@ pub(crate) async fn remove(
     administrator: Administrator,
     Path((_, id)): Path<(TenantId, IntegrationId)>,
 ) -> Result<StatusCode, Refusal> {
-    let scope = administrator.scope();
-    if console
-        .integrations
-        .remove(scope, &id, console.clock.now())
-        .await?
-    {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Refusal::NotFound)
-    }
+    connecting::remove(&console, administrator.scope(), &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has another region watched; its stack is created by its launch link.
+#[utoipa::path(
+    put,
+    path = "/v1/tenants/{tenant}/integrations/{integration}/regions/{region}",
+    tag = "integrations",
+    operation_id = "addRegion",
+    params(
+        ("tenant" = String, Path, description = "The tenant"),
+        ("integration" = String, Path, description = "The integration"),
+        ("region" = String, Path, description = "The region"),
+    ),
+    responses((status = 204, description = "It waits for its stack, or was there before"))
+)]
+pub(crate) async fn add_region(
+    State(console): State<Console>,
+    administrator: Administrator,
+    Path((_, id, region)): Path<(TenantId, IntegrationId, Region)>,
+) -> Result<StatusCode, Refusal> {
+    connecting::add_region(&console, administrator.scope(), &id, &region).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

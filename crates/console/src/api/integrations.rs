@@ -10,12 +10,11 @@ use axum::{
 use http::{StatusCode, header};
 use jiff::Timestamp;
 use portwarden_core::{
-    endpoint::{Password, Username},
     id::{AccountId, IntegrationId, Region, TenantId},
-    integration::{Connection, NewRegion, RegionConnection, Renamed, Trust},
+    integration::{Connection, RegionConnection, Renamed, Trust},
     name::parse_name,
     scope::TenantScope,
-    tenant_template::launch::{Launch, LaunchLink},
+    tenant_template::launch::LaunchLink,
     verdict::Verdict,
 };
 use secrecy::ExposeSecret as _;
@@ -23,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    connections::refuse_ours,
     etag::{IfMatch, etag},
     idempotency::ShownOnce,
     input::{Input, Path, Query, Secret},
@@ -31,6 +29,7 @@ use super::{
 };
 use crate::{
     auth::{Administrator, Reader},
+    connecting,
     context::Console,
     error::Refusal,
 };
@@ -303,75 +302,26 @@ pub(crate) async fn create(
 ) -> Result<Response, Refusal> {
     let scope = administrator.scope();
     let tenant = console.tenants.own(scope).await?.ok_or(Refusal::NotFound)?;
-    let name = parse_name(&new.name).map_err(Refusal::name)?;
-    if let Some(account) = &new.account {
-        refuse_ours(&console, account)?;
-    }
-    let mut names = new.regions;
-    names.sort();
-    names.dedup();
-    if !(1..=64).contains(&names.len()) {
-        let fix = "Name at least one region, and each of them once.";
-        return Err(Refusal::invalid(
-            "regions_invalid",
-            "An integration has 1 to 64 regions.",
-            fix,
-        ));
-    }
-    let (mut made, mut credentials) = (None, None);
-    if let Some(classic) = new.classic {
-        let refuse = |error: portwarden_core::endpoint::CredentialError| {
-            Refusal::invalid(
-                "credentials_invalid",
-                format!("It is not taken: {error}."),
-                "Choose another one.",
-            )
-        };
-        let username = Username::parse(&classic.username).map_err(refuse)?;
-        let password = if let Some(chosen) = classic.password {
-            Password::parse(chosen.wrapped()).map_err(refuse)?
-        } else {
-            let generated = Password::generate(&*console.randomness);
-            made = Some(generated.secret().expose_secret().to_owned());
-            generated
-        };
-        credentials = Some((username, password));
-    }
-    let new_region = |region: &Region| match &credentials {
-        Some((username, password)) => NewRegion::Classic {
-            region: region.clone(),
-            username: username.clone(),
-            password: password.clone(),
-        },
-        None => NewRegion::Quick {
-            region: region.clone(),
-        },
-    };
-    let regions: Vec<NewRegion> = names.iter().map(new_region).collect();
-    let created = console
-        .integrations
-        .create(scope, &name, &regions, console.clock.now(), &*console.randomness)
-        .await?;
-    let id = created.integration.id.clone();
-    if let Some(account) = &new.account {
-        console.integrations.confirm_account(scope, &id, account).await?;
-    }
-    let connection = console.integrations.find(scope, &id).await?.unwrap_or(created);
-    let integration = IntegrationView::new(&connection, &console.place.events_url);
-    let mut pad = console.place.launch_pad.clone();
-    pad.add_regions(names.iter().cloned());
-    let mut links = pad.links(&Launch {
-        tenant_name: &tenant.name,
-        url: &integration.events_url,
-        external_id: &connection.integration.external_id,
+    let classic = new.classic.map(|classic| connecting::ClassicCredentials {
+        username: classic.username,
+        password: classic.password.map(|password| password.wrapped().clone()),
     });
-    links.retain(|link| names.contains(&link.region));
+    let new = connecting::NewIntegration {
+        name: new.name,
+        regions: new.regions,
+        account: new.account,
+        classic,
+    };
+    let connecting::Created { connection, password } = connecting::create(&console, scope, new).await?;
+    let mut links = connecting::launch_links(&console, &tenant.name, &connection);
+    links.retain(|link| connection.regions.contains_key(&link.region));
+    let id = &connection.integration.id;
     let location = format!("/v1/tenants/{}/integrations/{id}", scope.tenant());
     let body = CreatedIntegration {
-        integration,
+        integration: IntegrationView::new(&connection, &console.place.events_url),
         links: links.into_iter().map(LaunchLinkView::from).collect(),
         tenant_name: tenant.name,
-        password: made,
+        password: password.map(|password| password.secret().expose_secret().to_owned()),
         connector_role: console.place.connector.clone(),
     };
     let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response();

@@ -48,6 +48,7 @@ pub fn router(console: &Console) -> (Router<Console>, OpenApi) {
         .routes(routes!(connections::verify))
         .routes(routes!(connections::rotate))
         .routes(routes!(connections::links))
+        .routes(routes!(connections::add_region))
         .routes(routes!(images::list))
         .routes(routes!(images::show))
         .routes(routes!(images::repositories))

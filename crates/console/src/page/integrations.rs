@@ -9,13 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use maud::Markup;
 use portwarden_core::{
     arn::RoleArn,
-    endpoint::{CredentialError, Password, Username},
-    id::{AccountId, IntegrationId, Region, RequestId, TenantId},
-    integration::{Confirmed, Connection, NewRegion, Trust},
+    endpoint::Password,
+    id::{AccountId, IntegrationId, Region, TenantId},
+    integration::Connection,
     problem::Problem,
-    tenant_template::launch::{Launch, LaunchLink},
-    trace::TraceId,
-    work::{VerifyReason, VerifyRequest},
 };
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -32,7 +29,11 @@ use super::{
         remove,
     },
 };
-use crate::{context::Console, error::Refusal};
+use crate::{
+    connecting::{self, ClassicCredentials, NewIntegration},
+    context::Console,
+    error::Refusal,
+};
 
 type At = Path<(TenantId, IntegrationId)>;
 
@@ -100,24 +101,23 @@ pub(super) async fn create(
 ) -> Result<Response, Shown> {
     let Decision { member, fields } = decision;
     let filled = filled(fields);
-    let (regions, account) = match read(&filled) {
-        Ok(read) => read,
-        Err(problem) => {
-            let page = form(&console, &member, filled, Some(&problem));
-            return Ok((StatusCode::BAD_REQUEST, page).into_response());
-        }
+    let created = match read(&filled) {
+        Ok(new) => connecting::create(&console, member.scope(), new).await,
+        Err(problem) => Err(Refusal::Invalid(problem)),
     };
-    let (now, scope) = (console.clock.now(), member.scope());
-    let name = filled.name.trim();
-    let created = console
-        .integrations
-        .create(scope, name, &regions, now, &*console.randomness)
-        .await?;
-    let id = &created.integration.id;
-    if let Some(account) = &account {
-        console.integrations.confirm_account(scope, id, account).await?;
+    match created {
+        Ok(created) => Ok(see(&root(&member, &created.connection.integration.id))),
+        Err(refusal @ (Refusal::Invalid(_) | Refusal::Conflict(_))) => {
+            let page = form(&console, &member, filled, Some(&refusal.problem()));
+            Ok((refusal.status(), page).into_response())
+        }
+        Err(refusal) => Err(refusal.into()),
     }
-    Ok(see(&format!("/tenants/{}/integrations/{id}", member.tenant.id)))
+}
+
+/// Returns the path of an integration's page.
+fn root(member: &Member, id: &IntegrationId) -> String {
+    format!("/tenants/{}/integrations/{id}", member.tenant.id)
 }
 
 /// Puts the form's fields together; a region comes once for each that is chosen.
@@ -140,34 +140,12 @@ fn filled(fields: Vec<(String, String)>) -> Filled {
 }
 
 /// Reads what was filled in.
-fn read(filled: &Filled) -> Result<(Vec<NewRegion>, Option<AccountId>), Problem> {
-    let length = filled.name.trim().chars().count();
-    if !(1..=100).contains(&length) || filled.name.chars().any(char::is_control) {
-        let message = "The name is not 1 to 100 characters, or has characters that cannot be seen.";
-        return Err(Problem::new(
-            "name_invalid",
-            message,
-            "Give the account a name, such as production.",
-        ));
-    }
-    let mut regions: Vec<Region> = Vec::new();
-    for region in &filled.regions {
-        let region = region.parse().map_err(|_| {
-            Problem::new(
-                "region_invalid",
-                "One of the regions is none.",
-                "Choose from the regions of the form.",
-            )
-        })?;
-        if !regions.contains(&region) {
-            regions.push(region);
-        }
-    }
-    if !(1..=64).contains(&regions.len()) {
-        let fix = "Choose at least one region; others can be added later.";
-        return Err(Problem::new("regions_invalid", "No region is chosen.", fix));
-    }
-    let credentials = filled.classic.as_ref().map(credentials).transpose()?;
+fn read(filled: &Filled) -> Result<NewIntegration, Problem> {
+    let regions: Result<_, _> = filled.regions.iter().map(|region| region.parse()).collect();
+    let regions = regions.map_err(|_| {
+        let fix = "Choose from the regions of the form.";
+        Problem::new("region_invalid", "One of the regions is none.", fix)
+    })?;
     let account = match filled.account.trim() {
         "" => None,
         text => Some(text.parse().map_err(|_| {
@@ -175,25 +153,16 @@ fn read(filled: &Filled) -> Result<(Vec<NewRegion>, Option<AccountId>), Problem>
             Problem::new("account_invalid", "An account number has 12 digits.", fix)
         })?),
     };
-    let new = |region: Region| match &credentials {
-        Some((username, password)) => NewRegion::Classic {
-            region,
-            username: username.clone(),
-            password: password.clone(),
-        },
-        None => NewRegion::Quick { region },
-    };
-    Ok((regions.into_iter().map(new).collect(), account))
-}
-
-fn credentials(classic: &Classic) -> Result<(Username, Password), Problem> {
-    let problem = |error: CredentialError| {
-        let fix = "Choose another one; the password that the form suggests is good.";
-        Problem::new("credentials_invalid", format!("It is not taken: {error}."), fix)
-    };
-    let username = Username::parse(&classic.username).map_err(problem)?;
-    let password = Password::parse(&classic.password.clone().into()).map_err(problem)?;
-    Ok((username, password))
+    let classic = filled.classic.as_ref().map(|classic| ClassicCredentials {
+        username: classic.username.clone(),
+        password: Some(classic.password.clone().into()),
+    });
+    Ok(NewIntegration {
+        name: filled.name.clone(),
+        regions,
+        account,
+        classic,
+    })
 }
 
 /// Which test the page waits for: of which region, and since when.
@@ -222,20 +191,6 @@ async fn find(console: &Console, member: &Member, id: &IntegrationId) -> Result<
     connection.ok_or(Refusal::NotFound)
 }
 
-/// Finds an integration that was not removed: nothing is done with one that was.
-async fn find_present(console: &Console, member: &Member, id: &IntegrationId) -> Result<Connection, Refusal> {
-    let connection = find(console, member, id).await?;
-    if connection.integration.removed_at.is_some() {
-        let fix = "Make a new one for the account.";
-        return Err(Refusal::conflict(
-            "integration_removed",
-            "The integration is removed.",
-            fix,
-        ));
-    }
-    Ok(connection)
-}
-
 /// How long a page waits for a test.
 const TEST_LASTS: SignedDuration = SignedDuration::from_mins(3);
 
@@ -247,7 +202,7 @@ fn page(
     problem: Option<&Problem>,
 ) -> Markup {
     let integration = &connection.integration;
-    let url = format!("{}/{}", console.place.events_url, integration.id);
+    let url = connecting::events_url(console, &integration.id);
     let since = testing
         .since
         .and_then(|since| Timestamp::from_millisecond(since).ok());
@@ -260,7 +215,7 @@ fn page(
         is_administrator: member.is_administrator(),
         connection,
         url: &url,
-        links: &links(console, member, connection, &url),
+        links: &connecting::launch_links(console, &member.tenant.name, connection),
         testing,
         problem,
     };
@@ -277,20 +232,19 @@ fn page(
     )
 }
 
-fn links(console: &Console, member: &Member, connection: &Connection, url: &str) -> Vec<LaunchLink> {
-    let mut pad = console.place.launch_pad.clone();
-    pad.add_regions(connection.regions.keys().cloned());
-    pad.links(&Launch {
-        tenant_name: &member.tenant.name,
-        url,
-        external_id: &connection.integration.external_id,
-    })
-}
-
-/// Shows a page again on which something was asked for that cannot be done.
-fn refused(console: &Console, member: &Member, connection: &Connection, problem: &Problem) -> Response {
-    let page = page(console, member, connection, &Testing::default(), Some(problem));
-    (StatusCode::CONFLICT, page).into_response()
+/// Shows the page again on which something was asked for that cannot be done.
+async fn refused(
+    console: &Console,
+    member: &Member,
+    id: &IntegrationId,
+    refusal: Refusal,
+) -> Result<Response, Shown> {
+    let (Refusal::Invalid(problem) | Refusal::Conflict(problem)) = &refusal else {
+        return Err(refusal.into());
+    };
+    let connection = find(console, member, id).await?;
+    let page = page(console, member, &connection, &Testing::default(), Some(problem));
+    Ok((StatusCode::CONFLICT, page).into_response())
 }
 
 #[derive(Deserialize)]
@@ -304,13 +258,11 @@ pub(super) async fn add_region(
     Path((_, id)): At,
     Decision { member, fields }: Decision<OneRegion>,
 ) -> Result<Response, Shown> {
-    find_present(&console, &member, &id).await?;
-    console
-        .integrations
-        .claim_region(member.scope(), &id, &fields.region)
-        .await?;
-    let root = format!("/tenants/{}/integrations/{id}", member.tenant.id);
-    Ok(see(&format!("{root}#region-{}", fields.region)))
+    let region = &fields.region;
+    match connecting::add_region(&console, member.scope(), &id, region).await {
+        Ok(()) => Ok(see(&format!("{}#region-{region}", root(&member, &id)))),
+        Err(refusal) => refused(&console, &member, &id, refusal).await,
+    }
 }
 
 #[derive(Deserialize)]
@@ -326,69 +278,28 @@ pub(super) async fn verify(
     Path((_, id)): At,
     Decision { member, fields }: Decision<Test>,
 ) -> Result<Response, Shown> {
-    let connection = find_present(&console, &member, &id).await?;
-    let Some(region) = connection.regions.get(&fields.region) else {
-        return Err(Refusal::NotFound.into());
-    };
     let role = match fields.role.trim() {
-        "" => None,
-        text => match text.parse::<RoleArn>() {
-            Ok(role) => Some(role),
-            Err(error) => {
-                let fix = "Copy the stack's output AssumeRoleArn, which looks like arn:aws:iam::111122223333:role/….";
-                let problem = Problem::new(
-                    "role_arn_invalid",
-                    format!("This is no role's ARN: {error}."),
-                    fix,
-                );
-                return Ok(refused(&console, &member, &connection, &problem));
-            }
-        },
+        "" => Ok(None),
+        text => text.parse::<RoleArn>().map(Some),
     };
-    if role.is_none() && region.trust.role().is_none() {
-        let fix = "Create the stack first, or name its role.";
-        let problem = Problem::new("role_unnamed", "No role is known yet that could be tested.", fix);
-        return Ok(refused(&console, &member, &connection, &problem));
-    }
-    let scope = member.scope();
-    if let Some(role) = &role {
-        // Until it is tested, the page shows it as the one that is.
-        console
-            .integrations
-            .claim_role(scope, &id, &fields.region, role)
-            .await?;
-    }
-    let now = console.clock.now();
-    queue_test(&console, &member, &id, &fields.region, role).await?;
-    let (root, region) = (
-        format!("/tenants/{}/integrations/{id}", member.tenant.id),
-        &fields.region,
-    );
-    Ok(see(&format!(
-        "{root}?testing={region}&since={}#region-{region}",
-        now.as_millisecond()
-    )))
-}
-
-async fn queue_test(
-    console: &Console,
-    member: &Member,
-    id: &IntegrationId,
-    region: &Region,
-    role: Option<RoleArn>,
-) -> Result<(), Refusal> {
-    let request = VerifyRequest {
-        tenant: member.tenant.id.clone(),
-        integration: id.clone(),
-        region: region.clone(),
-        role,
-        claim: None,
-        reason: VerifyReason::Asked,
-        request: RequestId::generate(&*console.randomness),
-        trace: TraceId::generate(console.clock.now(), &*console.randomness),
-        attempt: 0,
+    let (now, region) = (console.clock.now(), &fields.region);
+    let queued = match role {
+        Ok(role) => connecting::verify(&console, member.scope(), &id, region, role).await,
+        Err(error) => {
+            let message = format!("This is no role's ARN: {error}.");
+            let fix =
+                "Copy the stack's output AssumeRoleArn, which looks like arn:aws:iam::111122223333:role/….";
+            Err(Refusal::invalid("role_arn_invalid", message, fix))
+        }
     };
-    Ok(console.verifications.queue_verify(&request).await?)
+    match queued {
+        Ok(_) => Ok(see(&format!(
+            "{}?testing={region}&since={}#region-{region}",
+            root(&member, &id),
+            now.as_millisecond()
+        ))),
+        Err(refusal) => refused(&console, &member, &id, refusal).await,
+    }
 }
 
 #[derive(Deserialize)]
@@ -402,44 +313,11 @@ pub(super) async fn confirm(
     Path((_, id)): At,
     Decision { member, fields }: Decision<Account>,
 ) -> Result<Response, Shown> {
-    let connection = find_present(&console, &member, &id).await?;
-    let account = &fields.account;
-    if account == console.place.connector.account() {
-        let fix = "Create the stack in the account that is to be connected.";
-        let problem = Problem::new(
-            "own_account",
-            format!("Portwarden itself runs in account {account}."),
-            fix,
-        );
-        return Ok(refused(&console, &member, &connection, &problem));
+    match connecting::confirm(&console, member.scope(), &id, Some(fields.account)).await {
+        Ok(_) => Ok(see(&root(&member, &id))),
+        Err(refusal) => refused(&console, &member, &id, refusal).await,
     }
-    match console
-        .integrations
-        .confirm_account(member.scope(), &id, account)
-        .await?
-    {
-        Confirmed::Now | Confirmed::Before => {}
-        Confirmed::OtherAccount(other) => {
-            let message = format!("The integration belongs to account {other}.");
-            let problem = Problem::new(
-                "other_account",
-                message,
-                "Make another integration for the other account.",
-            );
-            return Ok(refused(&console, &member, &connection, &problem));
-        }
-        Confirmed::Missing => return Err(Refusal::NotFound.into()),
-    }
-    for region in connection.regions.values() {
-        if matches!(&region.trust, Trust::Proposed { role, .. } if role.account() == account) {
-            queue_test(&console, &member, &id, &region.region, None).await?;
-        }
-    }
-    Ok(see(&format!("/tenants/{}/integrations/{id}", member.tenant.id)))
 }
-
-/// How long a tenant may take to update the stack.
-const RENEWAL_LASTS: SignedDuration = SignedDuration::from_hours(24);
 
 /// Lets the stack of a region come with another password.
 pub(super) async fn rotate(
@@ -447,21 +325,11 @@ pub(super) async fn rotate(
     Path((_, id)): At,
     Decision { member, fields }: Decision<OneRegion>,
 ) -> Result<Response, Shown> {
-    let connection = find_present(&console, &member, &id).await?;
-    let region = connection.regions.get(&fields.region).ok_or(Refusal::NotFound)?;
-    if region.claim.as_ref().is_none_or(|claim| claim.secret.is_none()) {
-        let message = "The region's stack has not said that it makes its password itself.";
-        let fix = "Update the stack with the current template and an empty Password; then it does.";
-        let problem = Problem::new("credentials_chosen", message, fix);
-        return Ok(refused(&console, &member, &connection, &problem));
+    let region = &fields.region;
+    match connecting::rotate(&console, member.scope(), &id, region).await {
+        Ok(_) => Ok(see(&format!("{}#region-{region}", root(&member, &id)))),
+        Err(refusal) => refused(&console, &member, &id, refusal).await,
     }
-    let until = console.clock.now() + RENEWAL_LASTS;
-    console
-        .integrations
-        .expect_credentials(member.scope(), &id, &fields.region, until)
-        .await?;
-    let root = format!("/tenants/{}/integrations/{id}", member.tenant.id);
-    Ok(see(&format!("{root}#region-{}", fields.region)))
 }
 
 /// Shows what removing an integration means.
@@ -473,7 +341,7 @@ pub(super) async fn before_removal(
     if !member.is_administrator() {
         return Err(Refusal::Forbidden.into());
     }
-    let connection = find_present(&console, &member, &id).await?;
+    let connection = connecting::find(&console, member.scope(), &id).await?;
     let content = remove::page(&member.tenant.id, &connection, &member.signed_in.csrf());
     Ok(member.page("Remove", Section::Integrations, Pace::Still, &content))
 }
@@ -487,10 +355,8 @@ pub(super) async fn remove(
     Path((_, id)): At,
     Decision { member, .. }: Decision<Nothing>,
 ) -> Result<Response, Shown> {
-    find_present(&console, &member, &id).await?;
-    console
-        .integrations
-        .remove(member.scope(), &id, console.clock.now())
-        .await?;
-    Ok(see(&format!("/tenants/{}/integrations/{id}", member.tenant.id)))
+    match connecting::remove(&console, member.scope(), &id).await {
+        Ok(()) => Ok(see(&root(&member, &id))),
+        Err(refusal) => refused(&console, &member, &id, refusal).await,
+    }
 }

@@ -55,6 +55,7 @@ fn table() -> Vec<(&'static str, May, Option<Value>)> {
         ("verifyRegion", Administrator, Some(json!({}))),
         ("rotateCredentials", Administrator, None),
         ("listLaunchLinks", Reader, None),
+        ("addRegion", Administrator, None),
         ("listImages", Reader, None),
         ("showImage", Reader, None),
         ("listRepositories", Reader, None),

@@ -203,3 +203,31 @@ async fn lists_come_in_pages() {
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn an_account_that_is_named_beforehand_needs_no_confirmation_and_gets_further_regions() {
+    let world = World::new().await;
+    let ada = world.token("ada");
+    let list = world.path(0, "/integrations");
+    let body = json!({"name": "n", "regions": ["eu-central-1"], "account": "111122223333"});
+    let writes = world.store.dump().len();
+    let made = world.call(&ada, Method::POST, &list, Some(body)).await.json();
+    assert_eq!(made["account"], "111122223333");
+    // The integration, its two ids, its region and the region's turn: it was written once, with its account.
+    assert_eq!(world.store.dump().len(), writes + 5);
+    let one = format!("{list}/{}", made["id"].as_str().unwrap());
+    let shown = world.get(&ada, &one).await;
+    assert_eq!(shown.header("etag"), "\"1\"");
+
+    let region = format!("{one}/regions/eu-west-1");
+    for _ in 0..2 {
+        let added = world.call(&ada, Method::PUT, &region, None).await;
+        assert_eq!(added.status, StatusCode::NO_CONTENT);
+    }
+    let regions = world.get(&ada, &one).await.json()["regions"].clone();
+    assert_eq!(regions.as_object().unwrap().len(), 2);
+    let wrong = world
+        .call(&ada, Method::PUT, &format!("{one}/regions/Mars"), None)
+        .await;
+    assert_eq!(wrong.status, StatusCode::NOT_FOUND);
+}

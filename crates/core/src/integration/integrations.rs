@@ -13,7 +13,7 @@ use crate::{
     arn::RoleArn,
     endpoint::{Credential, Password, Salt, Username},
     event::Claim,
-    id::{ExternalId, IntegrationId, Region},
+    id::{AccountId, ExternalId, IntegrationId, Region},
     random::Randomness,
     scope::TenantScope,
     store::{Change, Condition, Store, StoreError, Write, try_write, update},
@@ -65,10 +65,23 @@ impl Integrations {
         Self { store }
     }
 
-    /// Makes an integration with its ids, and the regions that are to be connected.
+    /// Makes an integration with its ids, and the regions that are to be connected, of whatever account confirms it.
     pub async fn create(
         &self,
         scope: &TenantScope,
+        name: &str,
+        regions: &[NewRegion],
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<Connection, StoreError> {
+        self.create_in(scope, None, name, regions, now, randomness).await
+    }
+
+    /// Makes an integration of an account that the tenant names beforehand, in one transaction.
+    pub async fn create_in(
+        &self,
+        scope: &TenantScope,
+        account: Option<&AccountId>,
         name: &str,
         regions: &[NewRegion],
         now: Timestamp,
@@ -79,7 +92,7 @@ impl Integrations {
             tenant: scope.tenant().clone(),
             name: name.to_owned(),
             external_id: ExternalId::generate(randomness),
-            account: None,
+            account: account.cloned(),
             salt: Salt::generate(randomness),
             created_at: now,
             removed_at: None,
