@@ -4,6 +4,8 @@ pub mod api;
 pub mod auth;
 mod connecting;
 pub mod context;
+mod document;
 pub mod error;
+mod finding;
 pub mod handler;
 pub mod page;

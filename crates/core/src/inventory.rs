@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     id::NotificationId,
-    image::{Cursor, List, Location, Presence},
+    image::{self, Cursor, FindingCounts, ImageSummary, List, Location, Presence},
     notification::{self, Notification},
     scope::TenantScope,
     store::{
@@ -64,6 +64,18 @@ pub struct ImageState {
     /// What was noted about it and is not queued yet.
     pub untold: Vec<NotificationId>,
     revision: Option<Revision>,
+    /// What lists show of it, and how often that was written.
+    summary: Option<(Revision, ImageSummary)>,
+}
+
+impl Matching {
+    /// Returns how many findings count, if the packages were compared with advisories.
+    pub fn findings(&self) -> Option<FindingCounts> {
+        self.edition.map(|_| FindingCounts {
+            by_severity: self.counts.clone(),
+            fixable: self.fixable,
+        })
+    }
 }
 
 impl ImageState {
@@ -123,6 +135,8 @@ impl Inventory {
                 } else if item.key.sort() == "matching" {
                     state.matching = Some(item.parse()?);
                     state.revision = Some(item.revision);
+                } else if item.key.sort() == image::SUMMARY {
+                    state.summary = Some((item.revision, item.parse()?));
                 } else {
                     state.untold.extend(notification::marked(item.key.sort()));
                 }
@@ -134,7 +148,8 @@ impl Inventory {
         }
     }
 
-    /// Keeps what an image was matched with, unless somebody else did since `state` was read; tells whether it did.
+    /// Keeps what an image was matched with, and shows it in lists, unless somebody else did or the image has changed since
+    /// `state` was read; tells whether it did.
     ///
     /// An image without an edition waits for one: see [`Inventory::unmatched`]. `news` is what is told of it, if anything.
     pub async fn keep_matching(
@@ -156,6 +171,9 @@ impl Inventory {
             writes.push(Write::put(unmatched_key(scope, digest), &empty, Condition::None));
         } else if was_unmatched {
             writes.push(delete(unmatched_key(scope, digest)));
+        }
+        if let Some((revision, summary)) = &state.summary {
+            writes.extend(image::counted(scope, (*revision, summary), matching.findings()));
         }
         if let Some(news) = news {
             writes.extend(notification::note(scope, digest, news));

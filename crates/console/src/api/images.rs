@@ -42,6 +42,18 @@ pub(crate) struct ImageView {
     place_count: usize,
     /// How its scan ended; none if it waits for one.
     scan: Option<ScanView>,
+    /// How many findings count; none if its packages were not compared with advisories yet.
+    findings: Option<CountsView>,
+}
+
+/// How many findings of an image count.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CountsView {
+    /// How many there are of each severity.
+    #[schema(example = json!({"critical": 1, "high": 4}))]
+    by_severity: std::collections::BTreeMap<String, usize>,
+    /// How many of them have a fix.
+    fixable: usize,
 }
 
 /// A place where an image lies.
@@ -109,6 +121,10 @@ impl From<ImageSummary> for ImageView {
             places: summary.places.into_iter().map(PlaceView::from).collect(),
             place_count: summary.place_count,
             scan: summary.scan.map(ScanView::from),
+            findings: summary.findings.map(|findings| CountsView {
+                by_severity: findings.by_severity,
+                fixable: findings.fixable,
+            }),
         }
     }
 }
@@ -205,12 +221,12 @@ pub(crate) async fn list(
     Ok(Json(page(list, |summary| Some(ImageView::from(summary)))))
 }
 
-fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Refusal> {
+pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Refusal> {
     let cursor = text.map(str::parse).transpose();
     cursor.map_err(|_| cursor_invalid())
 }
 
-fn page<T, V>(list: List<T>, view: impl FnMut(T) -> Option<V>) -> Page<V> {
+pub(super) fn page<T, V>(list: List<T>, view: impl FnMut(T) -> Option<V>) -> Page<V> {
     Page {
         next_cursor: list.next.map(|cursor| cursor.to_string()),
         items: list.items.into_iter().filter_map(view).collect(),

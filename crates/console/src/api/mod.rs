@@ -7,6 +7,7 @@ mod api_keys;
 mod connections;
 pub mod document;
 mod etag;
+mod findings;
 mod health;
 mod idempotency;
 mod images;
@@ -16,7 +17,9 @@ mod me;
 mod members;
 mod paging;
 mod reports;
+mod search;
 mod tenants;
+mod watch;
 
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
@@ -49,11 +52,17 @@ pub fn router(console: &Console) -> (Router<Console>, OpenApi) {
         .routes(routes!(connections::rotate))
         .routes(routes!(connections::links))
         .routes(routes!(connections::add_region))
+        .routes(routes!(watch::coverage))
+        .routes(routes!(watch::receipts))
         .routes(routes!(images::list))
         .routes(routes!(images::show))
         .routes(routes!(images::repositories))
         .routes(routes!(images::in_repository))
-        .routes(routes!(reports::show));
+        .routes(routes!(reports::show))
+        .routes(routes!(findings::list))
+        .routes(routes!(findings::changes))
+        .routes(routes!(search::packages))
+        .routes(routes!(search::with_flaw));
     let (router, mut document) = all.split_for_parts();
     document::add_what_all_answer(&mut document);
     let once = middleware::from_fn_with_state(console.clone(), idempotency::once);

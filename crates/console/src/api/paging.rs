@@ -65,7 +65,12 @@ impl<T> Page<T> {
     /// Makes a page that ends with the last of `items`, whose place in the list `place` names.
     pub(crate) fn new<P: Serialize>(items: Vec<T>, more: bool, place: impl Fn(&T) -> P) -> Self {
         let last = items.last().filter(|_| more).map(place);
-        let next_cursor = last
+        Self::going_on(items, last)
+    }
+
+    /// Makes a page behind which the list goes on at a place, if it does.
+    pub(crate) fn going_on<P: Serialize>(items: Vec<T>, place: Option<P>) -> Self {
+        let next_cursor = place
             .and_then(|place| serde_json::to_vec(&place).ok())
             .map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
         Self { items, next_cursor }

@@ -8,14 +8,14 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, header};
-use portwarden_core::{id::TenantId, image::ScanResult, object::Document};
+use portwarden_core::{id::TenantId, image::ImageSummary, object::Document, scope::TenantScope};
 use portwarden_oci::Digest;
-use portwarden_report::Report;
+use portwarden_report::{PlatformReport, cyclonedx, html, sarif};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::input::{Path, Query};
-use crate::{auth::Reader, context::Console, error::Refusal};
+use crate::{auth::Reader, context::Console, document, error::Refusal};
 
 /// A way to write what is known of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -23,9 +23,15 @@ use crate::{auth::Reader, context::Console, error::Refusal};
 pub(crate) enum Format {
     /// The report: platforms, layers, packages, and where each came from.
     Json,
-    /// The SBOM of the main platform, as `CycloneDX` JSON.
+    /// Report and findings as one page that needs nothing else.
+    Html,
+    /// What is wrong with the packages, as SARIF.
+    Sarif,
+    /// The SBOM of a platform, as `CycloneDX` JSON.
     CyclonedxJson,
-    /// The SBOM of the main platform, as SPDX JSON.
+    /// The SBOM of a platform with what is wrong with its packages, as `CycloneDX` JSON, which is a VEX document, too.
+    CyclonedxVexJson,
+    /// The SBOM of a platform, as SPDX JSON.
     SpdxJson,
     /// What is wrong with the packages, as JSON.
     FindingsJson,
@@ -39,21 +45,18 @@ pub(crate) struct ReportQuery {
     /// The format; the report itself without it.
     #[param(inline)]
     format: Option<Format>,
+    /// The platform of an SBOM, by its manifest's digest; the main one without it.
+    #[param(value_type = Option<String>)]
+    platform: Option<Digest>,
 }
 
 impl Format {
-    fn document(self) -> Document {
-        match self {
-            Self::Json | Self::SpdxJson => Document::Report,
-            Self::CyclonedxJson => Document::CycloneDx,
-            Self::FindingsJson => Document::Findings,
-        }
-    }
-
     fn content_type(self) -> &'static str {
         match self {
             Self::Json | Self::FindingsJson => "application/json",
-            Self::CyclonedxJson => "application/vnd.cyclonedx+json",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Sarif => "application/sarif+json",
+            Self::CyclonedxJson | Self::CyclonedxVexJson => "application/vnd.cyclonedx+json",
             Self::SpdxJson => "application/spdx+json",
         }
     }
@@ -61,7 +64,10 @@ impl Format {
     fn file(self) -> &'static str {
         match self {
             Self::Json => "report.json",
+            Self::Html => "report.html",
+            Self::Sarif => "findings.sarif",
             Self::CyclonedxJson => "sbom.cdx.json",
+            Self::CyclonedxVexJson => "vex.cdx.json",
             Self::SpdxJson => "sbom.spdx.json",
             Self::FindingsJson => "findings.json",
         }
@@ -79,11 +85,16 @@ impl Format {
         ("digest" = String, Path, description = "The digest of the image's manifest"),
         ReportQuery,
     ),
-    responses((status = 200, description = "The document", content(
-        (Object = "application/json"),
-        (Object = "application/vnd.cyclonedx+json"),
-        (Object = "application/spdx+json"),
-    )))
+    responses(
+        (status = 200, description = "The document", content(
+            (Object = "application/json"),
+            (String = "text/html"),
+            (Object = "application/sarif+json"),
+            (Object = "application/vnd.cyclonedx+json"),
+            (Object = "application/spdx+json"),
+        )),
+        (status = 409, description = "The image cannot be scanned, or the document is too large", body = crate::error::ProblemDetails, content_type = "application/problem+json"),
+    )
 )]
 pub(crate) async fn show(
     State(console): State<Console>,
@@ -93,35 +104,50 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let format = query.format.unwrap_or(Format::Json);
-    let summary = console.images.summary(reader.scope(), &digest).await?;
-    let scan = summary
-        .and_then(|summary| summary.scan)
-        .ok_or(Refusal::NotFound)?;
-    if let ScanResult::Refused { problem } = scan.result {
-        return Err(Refusal::Conflict(problem));
-    }
-    let key = reader
-        .scope()
-        .image_object(&digest, scan.catalog_version, format.document());
-    let object = console
-        .objects
-        .read_object(&key)
-        .await?
-        .ok_or(Refusal::NotFound)?;
-    let content = match format {
-        Format::SpdxJson => spdx(&object)?,
-        Format::Json | Format::CyclonedxJson | Format::FindingsJson => object,
-    };
-    send(format, content, &headers)
+    let image = document::scanned(&console, reader.scope(), &digest).await?;
+    let content = write(&console, reader.scope(), &image, format, query.platform.as_ref()).await?;
+    send(format, content.ok_or(Refusal::NotFound)?, &headers)
 }
 
-fn spdx(report: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let report: Report = serde_json::from_slice(report).map_err(|error| {
-        // It is ours, and written by the scanner.
-        Refusal::Object(portwarden_core::object::ObjectError(error.into()))
-    })?;
-    let platform = report.main_platform().ok_or(Refusal::NotFound)?;
-    Ok(report.spdx(platform))
+async fn write(
+    console: &Console,
+    scope: &TenantScope,
+    image: &ImageSummary,
+    format: Format,
+    platform: Option<&Digest>,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let stored = match format {
+        Format::Json => Some(Document::Report),
+        Format::FindingsJson => Some(Document::Findings),
+        Format::CyclonedxJson if platform.is_none() => Some(Document::CycloneDx),
+        _ => None,
+    };
+    if let Some(stored) = stored {
+        return document::read(console, scope, image, stored).await;
+    }
+    let (report, findings) = tokio::try_join!(
+        document::report(console, scope, image),
+        document::findings(console, scope, image)
+    )?;
+    let Some(report) = report else {
+        return Ok(None);
+    };
+    let is_meant = |known: &&PlatformReport| platform == Some(&known.digest);
+    let platform = match platform {
+        Some(_) => report.platforms.iter().find(is_meant),
+        None => report.main_platform(),
+    };
+    let (Some(platform), name) = (platform, report.name()) else {
+        return Ok(None);
+    };
+    Ok(match (format, &findings) {
+        (Format::Html, findings) => Some(html::write(&name, Some(&report), findings.as_ref()).into_bytes()),
+        (Format::CyclonedxJson, _) => Some(report.cyclonedx(platform)),
+        (Format::SpdxJson, _) => Some(report.spdx(platform)),
+        (Format::Sarif, Some(findings)) => Some(sarif::write(&name, Some(&report), findings)),
+        (Format::CyclonedxVexJson, Some(findings)) => Some(cyclonedx::write(&report, platform, findings)),
+        _ => None,
+    })
 }
 
 /// What a function can answer at most, in bytes, before they are written as base64.

@@ -56,11 +56,17 @@ fn table() -> Vec<(&'static str, May, Option<Value>)> {
         ("rotateCredentials", Administrator, None),
         ("listLaunchLinks", Reader, None),
         ("addRegion", Administrator, None),
+        ("showCoverage", Reader, None),
+        ("listReceipts", Reader, None),
         ("listImages", Reader, None),
         ("showImage", Reader, None),
         ("listRepositories", Reader, None),
         ("listImagesOfRepository", Reader, None),
         ("showReport", Reader, None),
+        ("listFindings", Reader, None),
+        ("showChanges", Reader, None),
+        ("searchPackages", Reader, None),
+        ("listImagesWithFlaw", Reader, None),
     ]
 }
 
@@ -94,10 +100,14 @@ fn fill(path: &str, tenant: &str) -> String {
         .replace("{integration}", "i-00000000000000000000000000")
         .replace("{account}", "111122223333")
         .replace("{region}", "eu-central-1")
+        .replace("{flaw}", "CVE-2021-44228")
         .replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
     assert!(!path.contains('{'), "{path}");
     if path.ends_with("/images") && path.contains("/registries/") {
         return format!("{path}?repository=shop/web");
+    }
+    if path.ends_with("/packages") {
+        return format!("{path}?name=log4j");
     }
     path
 }

@@ -1,6 +1,6 @@
 //! Lists of images: all of a tenant with the newest first, those of a repository, and the repositories themselves.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -39,6 +39,18 @@ pub struct ImageSummary {
     pub place_count: usize,
     /// How its scan by the newest catalog ended; none if it waits for one.
     pub scan: Option<LatestScan>,
+    /// How many findings count; none if its packages were not compared with advisories yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<FindingCounts>,
+}
+
+/// How many findings of an image count.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FindingCounts {
+    /// How many there are of each severity.
+    pub by_severity: BTreeMap<String, usize>,
+    /// How many of them have a fix.
+    pub fixable: usize,
 }
 
 /// A place where an image lies, as a list shows it.
@@ -162,6 +174,7 @@ impl ImageSummary {
         digest: Digest,
         locations: impl Iterator<Item = &'a Location> + Clone,
         scan: Option<LatestScan>,
+        findings: Option<FindingCounts>,
     ) -> Option<Self> {
         let (known_at, known_by) = locations
             .clone()
@@ -190,6 +203,7 @@ impl ImageSummary {
                 .collect(),
             place_count: present.len(),
             scan,
+            findings,
         })
     }
 }
@@ -304,6 +318,26 @@ impl Images {
         limit: usize,
     ) -> Result<List<Located>, StoreError> {
         self.list(&repository.images(scope), "", after, limit).await
+    }
+
+    /// Returns the images that lie where one of them lies and were pushed before it, the newest first, at most `limit`.
+    pub async fn older(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        location: &Location,
+        limit: usize,
+    ) -> Result<Vec<Located>, StoreError> {
+        let entry = Located {
+            digest: *digest,
+            location: location.clone(),
+        };
+        let cursor = Cursor::at(&repository_key(scope, &entry));
+        let repository = RepositoryId::of(location);
+        let list = self
+            .in_repository(scope, &repository, Some(&cursor), limit)
+            .await?;
+        Ok(list.items)
     }
 
     /// Returns a page of a tenant's repositories, or of one registry's, in the order of their names: all in which an image

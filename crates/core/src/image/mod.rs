@@ -25,8 +25,11 @@ use crate::{
     work::KnownBy,
 };
 
-pub use list::{Cursor, CursorError, ImageSummary, LatestScan, List, Located, PlaceSummary, RepositoryId};
+pub use list::{
+    Cursor, CursorError, FindingCounts, ImageSummary, LatestScan, List, Located, PlaceSummary, RepositoryId,
+};
 pub(crate) use place::KnownPlace;
+pub(crate) use record::{SUMMARY, counted};
 pub use scan::{Claimed, FinishError, Released, ScanLease, ScanResult, ScanSummary};
 
 /// The images of tenants.

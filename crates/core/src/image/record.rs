@@ -8,13 +8,14 @@ use portwarden_oci::Digest;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ImageSummary, KnownPlace, LatestScan, Located, Location, RepositoryId,
+    FindingCounts, ImageSummary, KnownPlace, LatestScan, Located, Location, RepositoryId,
     list::{newest_key, repository_key},
     place::Forgetting,
     scan::ScanRecord,
 };
 use crate::{
     id::IntegrationId,
+    inventory::Matching,
     scope::TenantScope,
     store::{Condition, Key, Partition, Revision, Store, StoreError, Stored, Write},
 };
@@ -25,6 +26,7 @@ pub(super) struct ImageRecord {
     locations: Vec<Item<Location>>,
     scans: Vec<Item<ScanRecord>>,
     summary: Option<Item<ImageSummary>>,
+    matching: Option<Matching>,
 }
 
 struct Item<T> {
@@ -57,7 +59,10 @@ fn location_key(scope: &TenantScope, digest: &Digest, location: &Location) -> Ke
 
 const LOCATION: &str = "location";
 const SCAN: &str = "scan";
-const SUMMARY: &str = "summary";
+pub(crate) const SUMMARY: &str = "summary";
+
+/// What [`crate::inventory`] keeps beside them.
+const MATCHING: &str = "matching";
 
 impl<T: DeserializeOwned> Item<T> {
     fn of(stored: &Stored) -> Result<Self, StoreError> {
@@ -91,6 +96,7 @@ impl ImageRecord {
             locations: Vec::new(),
             scans: Vec::new(),
             summary: None,
+            matching: None,
         };
         let mut after: Option<Key> = None;
         loop {
@@ -100,6 +106,7 @@ impl ImageRecord {
                     Some(LOCATION) => image.locations.push(Item::of(item)?),
                     Some(SCAN) => image.scans.push(Item::of(item)?),
                     Some(SUMMARY) => image.summary = Some(Item::of(item)?),
+                    Some(MATCHING) => image.matching = Some(item.parse()?),
                     _ => {}
                 }
             }
@@ -233,7 +240,8 @@ impl ImageRecord {
 
     fn push_summary(&self, scope: &TenantScope, writes: &mut Vec<Write>) {
         let locations = self.locations.iter().map(|item| &item.body);
-        let Some(summary) = ImageSummary::of(self.digest, locations, self.latest_scan()) else {
+        let findings = self.matching.as_ref().and_then(Matching::findings);
+        let Some(summary) = ImageSummary::of(self.digest, locations, self.latest_scan(), findings) else {
             return;
         };
         writes.push(Write::put(
@@ -259,6 +267,27 @@ impl ImageRecord {
         });
         done.max_by_key(|scan| scan.catalog_version)
     }
+}
+
+/// The writes that let lists show how many findings of an image count, if `summary` is what they show now.
+pub(crate) fn counted(
+    scope: &TenantScope,
+    (revision, summary): (Revision, &ImageSummary),
+    findings: Option<FindingCounts>,
+) -> Vec<Write> {
+    if summary.findings == findings {
+        return Vec::new();
+    }
+    let now = ImageSummary {
+        findings,
+        ..summary.clone()
+    };
+    let key = summary_key(scope, &now.digest);
+    let mut writes = vec![Write::put(key, &now, Condition::Unchanged(revision))];
+    if now.place_count > 0 {
+        writes.push(Write::put(newest_key(scope, &now), &now, Condition::None));
+    }
+    writes
 }
 
 fn condition<T>(before: Option<&Item<T>>) -> Condition {

@@ -395,3 +395,56 @@ async fn tenants_share_no_package_and_no_finding() {
         []
     );
 }
+
+#[tokio::test]
+async fn lists_show_how_many_findings_count() {
+    let World {
+        inventory,
+        scope,
+        store,
+    } = world();
+    let (images, digest) = (Images::new(store.clone()), image("a"));
+    let location = |minute: i64| Location {
+        integration: IntegrationId::generate(&OsRandomness),
+        account: "111122223333".parse().unwrap(),
+        region: "eu-central-1".parse().unwrap(),
+        repository: "shop/web".parse().unwrap(),
+        presence: Presence::Present {
+            tags: BTreeSet::new(),
+            pushed_at: Some(Timestamp::UNIX_EPOCH + minute.minutes()),
+            archived: false,
+        },
+        observed_at: Timestamp::UNIX_EPOCH + minute.minutes(),
+        known_by: KnownBy::Event,
+        known_at: Timestamp::UNIX_EPOCH,
+    };
+    images.observe(&scope, &digest, &location(0)).await.unwrap();
+    let before = inventory.image(&scope, &digest).await.unwrap();
+    let found = Matching {
+        counts: [("high".to_owned(), 2)].into(),
+        fixable: 1,
+        ..matching(Some(1))
+    };
+    // It is pushed again meanwhile: the entry of the list lies elsewhere now, and what was read is no more.
+    images.observe(&scope, &digest, &location(1)).await.unwrap();
+    assert!(
+        !inventory
+            .keep_matching(&scope, &digest, &before, &found, None)
+            .await
+            .unwrap()
+    );
+    let now = inventory.image(&scope, &digest).await.unwrap();
+    assert!(
+        inventory
+            .keep_matching(&scope, &digest, &now, &found, None)
+            .await
+            .unwrap()
+    );
+    let listed = async || images.newest(&scope, None, 10).await.unwrap().items;
+    assert_eq!(listed().await.len(), 1);
+    assert_eq!(listed().await[0].findings, found.findings());
+    images.observe(&scope, &digest, &location(2)).await.unwrap();
+    assert_eq!(listed().await[0].findings, found.findings());
+    let summary = images.summary(&scope, &digest).await.unwrap().unwrap();
+    assert_eq!(summary, listed().await[0]);
+}
