@@ -275,7 +275,7 @@ def _answers(cloud, endpoint):
     }
     yield from _environments(environments, outputs)
     yield from _chain(cloud, functions, environments, outputs, tenant_outputs)
-    yield from _permissions(cloud, functions, outputs)
+    yield from _permissions(cloud, functions, environments, outputs)
     yield from _patterns(cloud, resources, tenant_resources)
     yield from _made_password(cloud, functions, outputs)
     yield from _deletion(cloud, outputs)
@@ -287,6 +287,7 @@ def _environments(environments, outputs):
             "TABLE_NAME",
             "REPORT_BUCKET",
             "VERIFY_QUEUE_URL",
+            "QUEUES",
             "CONNECTOR_ROLE_ARN",
             "CONSOLE_URL",
             "EVENTS_URL",
@@ -480,7 +481,7 @@ def _made_password(cloud, functions, outputs):
     yield "secrets afterwards", left, ["database"]
 
 
-def _permissions(cloud, functions, outputs):
+def _permissions(cloud, functions, environments, outputs):
     """Each function does what it must, and what only another does is refused."""
     table, bucket = outputs["TableName"], outputs["ReportBucketName"]
     templates = f"portwarden-templates-{OPERATOR_ACCOUNT}-{REGION}"
@@ -530,8 +531,17 @@ def _permissions(cloud, functions, outputs):
             refused = denied(call, functools.partial(cloud.as_session, credentials))
             # Templates are for everybody.
             yield f"{function}: {name} refused", refused, name not in may[function] | {"get template"}
+    watched = [queue.split("=") for queue in environments["Console"]["QUEUES"].split()]
+    yield "watched queues", [name for name, *_ in watched], ["scan", "backfill", "verify", "rematch", "inventory", "notify"]
+    for name, queue, dead in watched:
+        sqs = cloud.as_session(functions["Console"], "sqs")
+        yield f"Console: depth of {name} refused", denied(sqs.get_queue_attributes, QueueUrl=queue), False
+        if dead:
+            yield f"Console: depth of dead {name} refused", denied(sqs.get_queue_attributes, QueueUrl=dead), False
+            yield f"Console: take dead {name} refused", denied(sqs.receive_message, QueueUrl=dead), False
+        yield f"Console: take {name} refused", denied(sqs.receive_message, QueueUrl=queue), True
     for function, queue, refused in (
-        ("Console", "ScanQueueUrl", True),
+        ("Console", "ScanQueueUrl", False),
         ("Console", "VerifyQueueUrl", False),
         ("Receiver", "ScanQueueUrl", False),
         ("Receiver", "VerifyQueueUrl", False),

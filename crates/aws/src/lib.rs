@@ -28,7 +28,9 @@ pub use registry::EcrRegistries;
 pub use s3::Bucket;
 pub use secretsmanager::{SecretsManager, WebhookKeySecret};
 pub use settings::{SettingProblem, Settings, SettingsError};
-pub use sqs::{InventoryQueue, NotifyQueue, RematchQueue, ScanQueue, VerifyQueue};
+pub use sqs::{
+    InventoryQueue, NotifyQueue, QueueNames, QueuesError, RematchQueue, ScanQueue, VerifyQueue, WatchedQueues,
+};
 pub use sts::{Connector, RoleProber, TenantSessions};
 pub use telemetry::{
     Fault, FolderFigures, InventoryFigures, Line, Metric, Metrics, RematchFigures, ScanFigures, Service,

@@ -1,3 +1,5 @@
+mod watch;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +15,8 @@ use portwarden_core::{
 use serde::Serialize;
 
 use crate::{Aws, failure::Failure};
+
+pub use watch::{QueueNames, QueuesError, WatchedQueues};
 
 /// The queue of images that wait for a scan.
 #[derive(Debug, Clone)]

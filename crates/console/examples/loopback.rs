@@ -65,7 +65,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let outside = Outside {
         store,
         objects: Arc::new(MemoryObjects::default()),
-        verifications: queues,
+        verifications: queues.clone(),
+        queues,
         clock: Arc::new(SystemClock),
         randomness: Arc::new(OsRandomness),
         counts: Arc::new(Uncounted),

@@ -69,9 +69,9 @@ pub(crate) async fn create(
     let credentials = match new.classic {
         None => None,
         Some(classic) => {
-            let username = Username::parse(&classic.username).map_err(|error| not_taken(&error))?;
+            let username = Username::parse(&classic.username).map_err(not_taken)?;
             let password = match &classic.password {
-                Some(chosen) => Password::parse(chosen).map_err(|error| not_taken(&error))?,
+                Some(chosen) => Password::parse(chosen).map_err(not_taken)?,
                 None => made.insert(Password::generate(&*console.randomness)).clone(),
             };
             Some((username, password))
@@ -97,7 +97,7 @@ pub(crate) async fn create(
     })
 }
 
-fn not_taken(error: &CredentialError) -> Refusal {
+fn not_taken(error: CredentialError) -> Refusal {
     let message = format!("It is not taken: {error}.");
     Refusal::invalid("credentials_invalid", message, "Choose another one.")
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use portwarden_aws::{
-    Aws, AwsSettings, Bucket, DynamoStore, Metric, Metrics, Settings, SettingsError, SystemClock,
-    VerifyQueue, telemetry,
+    Aws, AwsSettings, Bucket, DynamoStore, Metric, Metrics, QueueNames, Settings, SettingsError, SystemClock,
+    VerifyQueue, WatchedQueues, telemetry,
 };
 use portwarden_core::{
     access::{Access, ApiKeys, Invitations, Members, Sessions},
+    advisory::Editions,
     arn::RoleArn,
     budget::Budgets,
     clock::Clock,
@@ -18,6 +19,7 @@ use portwarden_core::{
     integration::Integrations,
     inventory::Inventory,
     object::ReadObject,
+    operations::{Operations, WatchQueues},
     random::{OsRandomness, Randomness},
     receipt::AccessReceipts,
     reconcile::Inventories,
@@ -46,6 +48,9 @@ pub struct Context {
     pub(crate) receipts: AccessReceipts,
     pub(crate) writes: Writes,
     pub(crate) budgets: Budgets,
+    pub(crate) operations: Operations,
+    pub(crate) editions: Editions,
+    pub(crate) queues: Arc<dyn WatchQueues>,
     pub(crate) verifications: Arc<dyn QueueVerify>,
     pub(crate) objects: Arc<dyn ReadObject>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -67,6 +72,8 @@ pub struct Outside {
     pub objects: Arc<dyn ReadObject>,
     /// The verifier's queue.
     pub verifications: Arc<dyn QueueVerify>,
+    /// All queues, for the operator.
+    pub queues: Arc<dyn WatchQueues>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -115,6 +122,7 @@ struct Config {
     table: String,
     bucket: String,
     verify_queue: String,
+    queues: QueueNames,
     place: Place,
     issuer: IssuerSettings,
 }
@@ -152,6 +160,7 @@ impl Config {
         let table = settings.required("TABLE_NAME");
         let bucket = settings.required("REPORT_BUCKET");
         let verify_queue = settings.required("VERIFY_QUEUE_URL");
+        let queues = settings.required("QUEUES");
         let console_url: Option<Root> = settings.required("CONSOLE_URL");
         let events_url: Option<Root> = settings.required("EVENTS_URL");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
@@ -173,6 +182,7 @@ impl Config {
                 table: table?,
                 bucket: bucket?,
                 verify_queue: verify_queue?,
+                queues: queues?,
                 place: Place {
                     console_url: console_url?.0,
                     events_url: events_url?.0,
@@ -203,6 +213,7 @@ impl Context {
             store: Arc::new(DynamoStore::new(&aws, config.table)),
             objects: Arc::new(Bucket::new(&aws, config.bucket)),
             verifications: Arc::new(VerifyQueue::new(&aws, config.verify_queue)),
+            queues: Arc::new(WatchedQueues::new(&aws, config.queues)),
             clock: clock.clone(),
             randomness: Arc::new(OsRandomness),
             counts: Arc::new(Metrics::new(clock)),
@@ -217,6 +228,7 @@ impl Context {
             store,
             objects,
             verifications,
+            queues,
             clock,
             randomness,
             counts,
@@ -234,8 +246,11 @@ impl Context {
             inventory: Inventory::new(store.clone()),
             coverage: Inventories::new(store.clone()),
             receipts: AccessReceipts::new(store.clone()),
+            operations: Operations::new(store.clone()),
+            editions: Editions::new(store.clone()),
             writes: Writes::new(store),
             budgets: Budgets::new(REQUEST_INTERVAL, REQUEST_BURST),
+            queues,
             verifications,
             objects,
             issuer: Issuer::new(issuer, fetch, clock.clone()),

@@ -2,7 +2,7 @@
 
 use portwarden_core::{
     image::{ImageSummary, ScanResult},
-    object::{Document, ObjectError},
+    object::Document,
     scope::TenantScope,
 };
 use portwarden_oci::Digest;
@@ -67,9 +67,8 @@ async fn read_as<T: DeserializeOwned>(
     document: Document,
 ) -> Result<Option<T>, Refusal> {
     let bytes = read(console, scope, image, document).await?;
-    // They are ours: what cannot be read is our fault.
-    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|error| ObjectError(error.into()));
-    Ok(bytes.map(parse).transpose()?)
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(Refusal::Document);
+    bytes.map(parse).transpose()
 }
 
 /// An image that was pushed earlier, and what has changed since.

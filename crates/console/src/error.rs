@@ -65,6 +65,9 @@ pub enum Refusal {
     /// The bucket did not answer.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// A document of ours cannot be read.
+    #[error("a stored document cannot be read")]
+    Document(#[source] serde_json::Error),
     /// The issuer of tokens did not answer.
     #[error(transparent)]
     Issuer(#[from] FetchError),
@@ -139,6 +142,7 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OverBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Document(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Store(_) | Self::Queue(_) | Self::Object(_) | Self::Issuer(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -188,6 +192,11 @@ impl Refusal {
                 "over_budget",
                 "The tenant asks more than its share.",
                 "Wait as long as Retry-After says, and ask less often.",
+            ),
+            Self::Document(_) => Problem::new(
+                "document_unreadable",
+                "What was stored of this image cannot be read by this version of Portwarden.",
+                "Push the image again, or tell the operator.",
             ),
             Self::Store(_) | Self::Queue(_) | Self::Object(_) | Self::Issuer(_) => Problem::new(
                 "unavailable",

@@ -157,123 +157,40 @@ mod tests {
     #[test]
     fn each_filter_takes_and_leaves() {
         let found = found();
-        let none = Filter::default();
-        assert!(none.takes(&found));
-        for (takes, filter) in [
-            (
-                true,
-                Filter {
-                    least: Level::Critical,
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    text: "REMOTE".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    text: "jfh8".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                false,
-                Filter {
-                    text: "local".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    package: "Log4J".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    package: "org.apache".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                false,
-                Filter {
-                    package: "remote".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    id: "cve-2021-44228".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    id: "ghsa-JFH8-c2jp-5v3q".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                false,
-                Filter {
-                    id: "CVE-2021-4422".to_owned(),
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    side: Some(Side::Yours),
-                    ..none.clone()
-                },
-            ),
-            (
-                false,
-                Filter {
-                    side: Some(Side::Base),
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    fixable: Some(true),
-                    ..none.clone()
-                },
-            ),
-            (
-                false,
-                Filter {
-                    fixable: Some(false),
-                    ..none.clone()
-                },
-            ),
-            (
-                false,
-                Filter {
-                    state: FindingState::Suppressed,
-                    ..none.clone()
-                },
-            ),
-            (
-                true,
-                Filter {
-                    state: FindingState::All,
-                    ..none.clone()
-                },
-            ),
+        let takes = |change: &dyn Fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            change(&mut filter);
+            filter.takes(&found)
+        };
+        assert!(takes(&|_| {}));
+        assert!(takes(&|filter| filter.least = Level::Critical));
+        for (text, is_there) in [
+            ("REMOTE", true),
+            ("jfh8", true),
+            ("log4j", true),
+            ("local", false),
         ] {
-            assert_eq!(filter.takes(&found), takes, "{filter:?}");
+            assert_eq!(takes(&|filter| filter.text = text.to_owned()), is_there, "{text}");
         }
+        for (package, is_it) in [("Log4J", true), ("org.apache", true), ("remote", false)] {
+            assert_eq!(
+                takes(&|filter| filter.package = package.to_owned()),
+                is_it,
+                "{package}"
+            );
+        }
+        for (id, is_it) in [
+            ("cve-2021-44228", true),
+            ("ghsa-JFH8-c2jp-5v3q", true),
+            ("CVE-2021-4422", false),
+        ] {
+            assert_eq!(takes(&|filter| filter.id = id.to_owned()), is_it, "{id}");
+        }
+        assert!(takes(&|filter| filter.side = Some(Side::Yours)));
+        assert!(!takes(&|filter| filter.side = Some(Side::Base)));
+        assert!(takes(&|filter| filter.fixable = Some(true)));
+        assert!(!takes(&|filter| filter.fixable = Some(false)));
+        assert!(takes(&|filter| filter.state = FindingState::All));
+        assert!(!takes(&|filter| filter.state = FindingState::Suppressed));
     }
 }

@@ -4,10 +4,10 @@ use axum::{
     Router,
     extract::{MatchedPath, Request, State},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::get,
 };
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use portwarden_aws::{Fault, Line, Service};
 use portwarden_core::id::RequestId;
 
@@ -30,10 +30,23 @@ pub fn router(console: Console) -> Router {
         )
         .merge(auth::sign_in::router())
         .merge(page::router())
-        .fallback(|| async { Refusal::NotFound })
-        .method_not_allowed_fallback(|| async { Refusal::Method })
+        .fallback(async |headers: HeaderMap| nowhere(&headers, Refusal::NotFound))
+        .method_not_allowed_fallback(async |headers: HeaderMap| nowhere(&headers, Refusal::Method))
         .layer(middleware::from_fn_with_state(console.clone(), attend))
         .with_state(console)
+}
+
+/// Answers where nothing is: people get a page, programs problem details.
+fn nowhere(headers: &HeaderMap, refusal: Refusal) -> Response {
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accepts.contains("text/html") {
+        page::Shown(refusal).into_response()
+    } else {
+        refusal.into_response()
+    }
 }
 
 /// Under which name a request is found in the log.

@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod name;
 pub mod notification;
 pub mod object;
+pub mod operations;
 pub mod problem;
 pub mod purge;
 pub mod random;

@@ -244,10 +244,27 @@ pub struct MemoryQueues {
     scans: std::sync::Mutex<Vec<ScanRequest>>,
     verifications: std::sync::Mutex<Vec<VerifyRequest>>,
     later: std::sync::Mutex<Vec<(VerifyRequest, Duration)>>,
+    dead: std::sync::atomic::AtomicU64,
     inventories: std::sync::Mutex<Vec<(InventoryRequest, Duration)>>,
 }
 
 impl MemoryQueues {
+    /// Lets some messages have been given up.
+    pub fn bury(&self, messages: u64) {
+        self.dead.fetch_add(messages, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub(crate) fn dead(&self) -> u64 {
+        self.dead.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Takes some of those that were given up.
+    pub(crate) fn revive(&self, most: u64) -> u64 {
+        let taken = self.dead().min(most);
+        self.dead.fetch_sub(taken, std::sync::atomic::Ordering::SeqCst);
+        taken
+    }
+
     /// Takes all requests for the scanner, first come first.
     pub fn take_scans(&self) -> Vec<ScanRequest> {
         std::mem::take(

@@ -129,6 +129,7 @@ fn router(store: Arc<MemoryStore>) -> Result<Router, Failure> {
         store,
         objects: Arc::new(MemoryObjects::default()),
         verifications: Arc::new(MemoryQueues::default()),
+        queues: Arc::new(MemoryQueues::default()),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(OsRandomness),
         counts: Arc::new(Uncounted),

@@ -15,6 +15,7 @@ mod input;
 mod integrations;
 mod me;
 mod members;
+mod operations;
 mod paging;
 mod reports;
 mod search;
@@ -33,6 +34,9 @@ pub fn router(console: &Console) -> (Router<Console>, OpenApi) {
         .routes(routes!(health::show))
         .routes(routes!(me::show))
         .routes(routes!(me::redeem))
+        .routes(routes!(operations::show))
+        .routes(routes!(operations::tenants))
+        .routes(routes!(operations::redrive))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::show))
         .routes(routes!(tenants::invite_administrator))

@@ -25,7 +25,7 @@ pub(crate) struct CoverageView {
     /// each repository became known.
     #[schema(value_type = std::collections::HashMap<String, Object>)]
     regions: std::collections::BTreeMap<Region, RegionCoverage>,
-    /// Regions of which nothing can be seen, since no stack is there, each with the link that creates one.
+    /// Regions of which nothing can be seen: once such a region is added, its link creates the stack that watches it.
     unwatched: Vec<LaunchLinkView>,
 }
 

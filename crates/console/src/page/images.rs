@@ -2,31 +2,24 @@
 
 use axum::{
     extract::{Path, Query, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use http::HeaderMap;
-use portwarden_core::{
-    id::TenantId,
-    image::{Cursor, RepositoryId},
-    object::Document,
-};
+use portwarden_core::{id::TenantId, image::Cursor, problem::chain};
 use portwarden_oci::Digest;
-use portwarden_report::{ImageFindings, Report};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::{
     Shown, live,
     member::Member,
-    see,
     view::{
         image::{self, ImagePage, Wanted},
         images::{self, ImagesPage, parse_repository, repository_value},
         layout::{Pace, Section},
         overview::{self, Overview},
-        search::{self, Search},
     },
 };
-use crate::{context::Console, error::Refusal};
+use crate::{context::Console, document, error::Refusal};
 
 fn pace(is_moving: bool) -> Pace {
     if is_moving { Pace::Busy } else { Pace::Resting }
@@ -132,55 +125,6 @@ pub(super) async fn list(
     Ok(live::answer(&headers, page))
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct SearchQuery {
-    q: String,
-}
-
-/// How many pages of repositories a search looks through, of a hundred each.
-const SEARCHED_PAGES: usize = 10;
-
-/// Leads to the image of a digest, or shows the repositories whose names contain the text.
-pub(super) async fn search(
-    State(console): State<Console>,
-    member: Member,
-    Query(query): Query<SearchQuery>,
-) -> Result<Response, Shown> {
-    let text = query.q.trim();
-    let scope = member.scope();
-    if let Ok(digest) = text.parse::<Digest>()
-        && console.images.summary(scope, &digest).await?.is_some()
-    {
-        return Ok(see(&format!("/tenants/{}/images/{digest}", member.tenant.id)));
-    }
-    let needle = text.to_lowercase();
-    let (mut found, mut after) = (Vec::new(), None);
-    for _ in 0..SEARCHED_PAGES {
-        let page = console
-            .images
-            .repositories(scope, None, after.as_ref(), 100)
-            .await?;
-        let is_meant = |repository: &RepositoryId| repository.repository.as_str().contains(&needle);
-        found.extend(page.items.into_iter().filter(is_meant));
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    found.truncate(100);
-    let view = Search {
-        tenant: &member.tenant.id,
-        query: text,
-        repositories: &found,
-        is_partial: after.is_some(),
-    };
-    let content = search::page(&view);
-    Ok(member
-        .page("Search", Section::Images, Pace::Still, &content)
-        .into_response())
-}
-
 /// Shows one image.
 pub(super) async fn show(
     State(console): State<Console>,
@@ -195,22 +139,25 @@ pub(super) async fn show(
         console.images.locations(scope, &digest)
     )?;
     let summary = summary.ok_or(Refusal::NotFound)?;
-    let (mut report, mut findings) = (None, None);
-    if let Some(scan) = &summary.scan {
-        let read = |document| document_of(&console, &member, &digest, scan.catalog_version, document);
-        report = read(Document::Report)
-            .await?
-            .and_then(|bytes| parse::<Report>(&bytes));
-        findings = read(Document::Findings)
-            .await?
-            .and_then(|bytes| parse::<ImageFindings>(&bytes));
-    }
+    // One of another version of its format is as one that is not there.
+    let (report, findings) = tokio::join!(
+        document::report(&console, scope, &summary),
+        document::findings(&console, scope, &summary)
+    );
+    let (report, findings) = (readable(report)?, readable(findings)?);
+    let since = match (&report, &findings, wanted.view) {
+        (Some(report), Some(findings), image::View::Changes) => {
+            readable(document::since_the_one_before(&console, scope, &summary, report, findings).await)?
+        }
+        _ => None,
+    };
     let view = ImagePage {
         tenant: &member.tenant.id,
         summary: &summary,
         locations: &locations,
         report: report.as_ref(),
         findings: findings.as_ref(),
+        since: since.as_ref().map(|since| (&since.image, &since.changes)),
         wanted,
         now: console.clock.now(),
     };
@@ -223,18 +170,13 @@ pub(super) async fn show(
     Ok(live::answer(&headers, page))
 }
 
-async fn document_of(
-    console: &Console,
-    member: &Member,
-    digest: &Digest,
-    catalog_version: u32,
-    document: Document,
-) -> Result<Option<Vec<u8>>, Refusal> {
-    let key = member.scope().image_object(digest, catalog_version, document);
-    Ok(console.objects.read_object(&key).await?)
-}
-
-/// Reads a document; one of another version of its format is as one that is not there.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    serde_json::from_slice(bytes).ok()
+/// Takes a document that cannot be read for one that is not there: a page shows what else is known.
+fn readable<T>(document: Result<Option<T>, Refusal>) -> Result<Option<T>, Refusal> {
+    match document {
+        Err(Refusal::Document(error)) => {
+            tracing::warn!(outcome.error = chain(&error), "a document cannot be read");
+            Ok(None)
+        }
+        other => other,
+    }
 }

@@ -182,7 +182,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Shown> {
     let connection = find(&console, &member, &id).await?;
-    let page = page(&console, &member, &connection, &testing, None);
+    let page = page(&console, &member, &connection, &testing, None).await?;
     Ok(live::answer(&headers, page))
 }
 
@@ -194,19 +194,30 @@ async fn find(console: &Console, member: &Member, id: &IntegrationId) -> Result<
 /// How long a page waits for a test.
 const TEST_LASTS: SignedDuration = SignedDuration::from_mins(3);
 
-fn page(
+/// How far back a page shows the sessions in an account, and how many at most.
+const SESSIONS_SINCE: SignedDuration = SignedDuration::from_hours(24);
+const SESSIONS: usize = 1000;
+
+async fn page(
     console: &Console,
     member: &Member,
     connection: &Connection,
     testing: &Testing,
     problem: Option<&Problem>,
-) -> Markup {
-    let integration = &connection.integration;
+) -> Result<Markup, Refusal> {
+    let (integration, scope) = (&connection.integration, member.scope());
+    let now = console.clock.now();
+    let (coverage, receipts) = tokio::try_join!(
+        console.coverage.coverage(scope, connection, now),
+        console
+            .receipts
+            .list(scope, &integration.id, now - SESSIONS_SINCE, SESSIONS)
+    )?;
     let url = connecting::events_url(console, &integration.id);
     let since = testing
         .since
         .and_then(|since| Timestamp::from_millisecond(since).ok());
-    let is_recent = |since: &Timestamp| console.clock.now().duration_since(*since) < TEST_LASTS;
+    let is_recent = |since: &Timestamp| now.duration_since(*since) < TEST_LASTS;
     let testing = testing.testing.as_ref().zip(since.filter(is_recent));
     let view = IntegrationPage {
         tenant: &member.tenant.id,
@@ -216,6 +227,8 @@ fn page(
         connection,
         url: &url,
         links: &connecting::launch_links(console, &member.tenant.name, connection),
+        coverage: &coverage,
+        receipts: &receipts,
         testing,
         problem,
     };
@@ -224,12 +237,8 @@ fn page(
     } else {
         Pace::Resting
     };
-    member.page(
-        &integration.name,
-        Section::Integrations,
-        pace,
-        &integration::page(&view),
-    )
+    let content = integration::page(&view);
+    Ok(member.page(&integration.name, Section::Integrations, pace, &content))
 }
 
 /// Shows the page again on which something was asked for that cannot be done.
@@ -243,7 +252,7 @@ async fn refused(
         return Err(refusal.into());
     };
     let connection = find(console, member, id).await?;
-    let page = page(console, member, &connection, &Testing::default(), Some(problem));
+    let page = page(console, member, &connection, &Testing::default(), Some(problem)).await?;
     Ok((StatusCode::CONFLICT, page).into_response())
 }
 

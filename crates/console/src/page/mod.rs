@@ -18,6 +18,8 @@ mod integrations;
 mod join;
 mod live;
 mod member;
+mod operations;
+mod search;
 mod sign_in;
 pub mod view;
 
@@ -46,9 +48,11 @@ pub(crate) fn router() -> Router<Console> {
         .route("/join", get(join::page).post(join::redeem))
         .route("/guide", get(guide::page))
         .route("/guide/ecr-integration.template", get(guide::template))
+        .route("/operations", get(operations::page))
+        .route("/operations/redrive", post(operations::redrive))
         .route("/tenants/{tenant}", get(images::overview))
         .route("/tenants/{tenant}/images", get(images::list))
-        .route("/tenants/{tenant}/search", get(images::search))
+        .route("/tenants/{tenant}/search", get(search::page))
         .route("/tenants/{tenant}/images/{digest}", get(images::show))
         .nest("/tenants/{tenant}/integrations", integrations())
 }

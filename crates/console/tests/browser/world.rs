@@ -133,6 +133,7 @@ impl World {
             store: store.clone(),
             objects: objects.clone(),
             verifications: queues.clone(),
+            queues: queues.clone(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(OsRandomness),
             counts: Arc::new(Nobody),

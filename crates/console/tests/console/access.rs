@@ -28,6 +28,9 @@ fn table() -> Vec<(&'static str, May, Option<Value>)> {
         ("redeemInvitation", Person, Some(json!({"token": "pwi_x"}))),
         ("listTenants", Operator, None),
         ("createTenant", Operator, Some(json!({"name": "Mill"}))),
+        ("showOperations", Operator, None),
+        ("listTenantHealth", Operator, None),
+        ("redriveQueue", Operator, None),
         ("showTenant", Reader, None),
         ("inviteAdministrator", Operator, None),
         ("listMembers", Reader, None),
@@ -100,6 +103,7 @@ fn fill(path: &str, tenant: &str) -> String {
         .replace("{integration}", "i-00000000000000000000000000")
         .replace("{account}", "111122223333")
         .replace("{region}", "eu-central-1")
+        .replace("{queue}", "scan")
         .replace("{flaw}", "CVE-2021-44228")
         .replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
     assert!(!path.contains('{'), "{path}");

@@ -29,6 +29,17 @@ async fn what_is_nowhere_and_what_is_not_done_there_are_told_apart() {
         (404, "not_found".to_owned())
     );
     assert_eq!(nowhere.header("content-type"), "application/problem+json");
+    let page = world
+        .call_with(
+            "",
+            http::Method::GET,
+            "/nothing",
+            None,
+            &[("accept", "text/html,*/*;q=0.8")],
+        )
+        .await;
+    assert_eq!(page.status.as_u16(), 404);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     let method = world.call("", http::Method::PUT, "/v1/tenants", None).await;
     assert_eq!(
         (method.status.as_u16(), method.code()),

@@ -14,10 +14,10 @@ use portwarden_oci::Digest;
 
 use crate::world::World;
 
-const CATALOG: u32 = 7;
+pub(crate) const CATALOG: u32 = 7;
 
 /// Puts a scanned image into the first tenant's repository.
-async fn scanned(world: &World, content: &[u8]) -> Digest {
+pub(crate) async fn scanned(world: &World, content: &[u8]) -> Digest {
     let (images, scope, now) = (
         Images::new(world.store.clone()),
         world.scope(0),

@@ -4,8 +4,10 @@
 
 mod access;
 mod document;
+mod findings;
 mod images;
 mod integrations;
+mod operations;
 mod pages;
 mod repetition;
 mod tokens;

@@ -122,6 +122,7 @@ impl World {
             store: store.clone(),
             objects: objects.clone(),
             verifications: queues.clone(),
+            queues: queues.clone(),
             clock: Arc::new(clock.clone()),
             randomness: Arc::new(OsRandomness),
             counts: failures.clone(),

@@ -13,14 +13,17 @@ use portwarden_core::{
     work::KnownBy,
 };
 use portwarden_report::{
-    BaseEvidence, ImageFindings, LayerReport, PlacedFinding, PlatformFindings, PlatformReport, Report, Side,
+    BaseEvidence, Changes, ImageFindings, LayerReport, PlacedFinding, PlatformFindings, PlatformReport,
+    Report, Side,
 };
 use serde::Deserialize;
 
 use super::{
+    changes,
     element::{self, Mark, badge, bytes, clipped, copyable, count, shown, time},
     images::{is_awaited, known_by, took},
 };
+use crate::finding::Filter;
 
 /// What the page shows.
 #[derive(Debug, Clone)]
@@ -35,6 +38,8 @@ pub struct ImagePage<'a> {
     pub report: Option<&'a Report>,
     /// What is wrong with it, if that was looked up.
     pub findings: Option<&'a ImageFindings>,
+    /// The image before it in its repository, and what has changed since, if that is to be shown.
+    pub since: Option<(&'a ImageSummary, &'a Changes)>,
     /// What the reader wants to see of it.
     pub wanted: Wanted,
     /// Now.
@@ -74,19 +79,22 @@ pub enum View {
     Packages,
     /// The layers.
     Layers,
+    /// What came and went since the image before.
+    Changes,
 }
 
 /// How many rows a page shows, so that it stays small.
 const ROWS: usize = 50;
 
 impl View {
-    const ALL: [Self; 3] = [Self::Findings, Self::Packages, Self::Layers];
+    const ALL: [Self; 4] = [Self::Findings, Self::Packages, Self::Layers, Self::Changes];
 
     fn name(self) -> &'static str {
         match self {
             Self::Findings => "findings",
             Self::Packages => "packages",
             Self::Layers => "layers",
+            Self::Changes => "changes",
         }
     }
 
@@ -95,6 +103,7 @@ impl View {
             Self::Findings => "Findings",
             Self::Packages => "Packages",
             Self::Layers => "Layers",
+            Self::Changes => "Changes",
         }
     }
 }
@@ -122,36 +131,23 @@ impl Wanted {
         query
     }
 
-    fn least(&self) -> Level {
-        Level::parse(&self.severity).unwrap_or_default()
-    }
-
-    fn takes_side(&self, side: Option<Side>) -> bool {
-        match self.side.as_str() {
-            "base" => side == Some(Side::Base),
-            "yours" => side == Some(Side::Yours),
-            _ => true,
+    fn filter(&self) -> Filter {
+        Filter {
+            least: Level::parse(&self.severity).unwrap_or_default(),
+            text: self.q.clone(),
+            side: match self.side.as_str() {
+                "base" => Some(Side::Base),
+                "yours" => Some(Side::Yours),
+                _ => None,
+            },
+            fixable: (!self.fixable.is_empty()).then_some(true),
+            ..Filter::default()
         }
-    }
-
-    fn takes_finding(&self, found: &PlacedFinding) -> bool {
-        let needle = self.q.to_lowercase();
-        found.finding.severity.level >= self.least()
-            && self.takes_side(found.side())
-            && (self.fixable.is_empty() || found.finding.fixed.is_some())
-            && (needle.is_empty()
-                || found.name.to_lowercase().contains(&needle)
-                || found
-                    .finding
-                    .ids
-                    .iter()
-                    .any(|id| id.to_lowercase().contains(&needle))
-                || found.finding.summary.to_lowercase().contains(&needle))
     }
 
     fn takes_package(&self, package: &Package, side: Option<Side>) -> bool {
         let needle = self.q.to_lowercase();
-        self.takes_side(side)
+        self.filter().side.is_none_or(|wanted| side == Some(wanted))
             && (needle.is_empty()
                 || package.purl.to_lowercase().contains(&needle)
                 || package.name.to_lowercase().contains(&needle)
@@ -311,13 +307,16 @@ fn report(view: &ImagePage<'_>, platform: &PlatformReport) -> Markup {
         ul.tabs aria-label="Ways to look at the report" {
             @for tab in View::ALL {
                 @let number = match tab {
-                    View::Findings => findings.map_or(0, |findings| open(findings).count()),
-                    View::Packages => platform.packages.len(),
-                    View::Layers => platform.layers.len(),
+                    View::Findings => Some(findings.map_or(0, |findings| open(findings).count())),
+                    View::Packages => Some(platform.packages.len()),
+                    View::Layers => Some(platform.layers.len()),
+                    View::Changes => None,
                 };
                 li {
                     a href=(view.link(|wanted| *wanted = Wanted { view: tab, platform: wanted.platform.clone(), ..Wanted::default() }))
-                        aria-current=[(tab == view.wanted.view).then_some("page")] { strong { (tab.title()) } span { (number) } }
+                        aria-current=[(tab == view.wanted.view).then_some("page")] {
+                            strong { (tab.title()) } @if let Some(number) = number { span { (number) } }
+                        }
                 }
             }
         }
@@ -325,6 +324,7 @@ fn report(view: &ImagePage<'_>, platform: &PlatformReport) -> Markup {
             View::Findings => @if let Some(findings) = findings { (findings_table(view, findings)) },
             View::Packages => (packages_table(view, platform)),
             View::Layers => (layers_table(platform, findings)),
+            View::Changes => (changes::section(view.tenant, view.since)),
         }
         (downloads(view))
     }
@@ -445,9 +445,8 @@ fn side(side: Option<Side>) -> Markup {
 
 fn findings_table(view: &ImagePage<'_>, findings: &PlatformFindings) -> Markup {
     let all = open(findings).count();
-    let mut wanted: Vec<&PlacedFinding> = open(findings)
-        .filter(|found| view.wanted.takes_finding(found))
-        .collect();
+    let filter = view.wanted.filter();
+    let mut wanted: Vec<&PlacedFinding> = open(findings).filter(|found| filter.takes(found)).collect();
     // They come with the worst first, and stay so within each package and layer.
     match view.wanted.by.as_str() {
         "package" => wanted.sort_by_key(|found| &found.name),
@@ -574,6 +573,22 @@ fn pager(view: &ImagePage<'_>, number: usize) -> Markup {
     }
 }
 
+/// Each format, what it is, how it is written, and whether it needs findings.
+const DOWNLOADS: [(&str, &str, &str, bool); 7] = [
+    ("html", "Report", "HTML", false),
+    ("json", "Report", "JSON", false),
+    ("findings-json", "Findings", "JSON", true),
+    ("sarif", "Findings", "SARIF", true),
+    ("cyclonedx-json", "SBOM", "CycloneDX JSON", false),
+    (
+        "cyclonedx-vex-json",
+        "SBOM and findings",
+        "CycloneDX JSON (VEX)",
+        true,
+    ),
+    ("spdx-json", "SBOM", "SPDX JSON", false),
+];
+
 fn downloads(view: &ImagePage<'_>) -> Markup {
     let document = format!(
         "/v1/tenants/{}/images/{}/report?format=",
@@ -583,10 +598,11 @@ fn downloads(view: &ImagePage<'_>) -> Markup {
         section.card aria-labelledby="downloads" {
             h2 #downloads { "Downloads" }
             ul.downloads {
-                li { a download href={ (document) "json" } { "Report" } span.dim { " JSON" } }
-                @if view.findings.is_some() { li { a download href={ (document) "findings-json" } { "Findings" } span.dim { " JSON" } } }
-                li { a download href={ (document) "cyclonedx-json" } { "SBOM" } span.dim { " CycloneDX JSON" } }
-                li { a download href={ (document) "spdx-json" } { "SBOM" } span.dim { " SPDX JSON" } }
+                @for (format, name, kind, needs_findings) in DOWNLOADS {
+                    @if !needs_findings || view.findings.is_some() {
+                        li { a download href={ (document) (format) } { (name) span.dim { " " (kind) } } }
+                    }
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
+use portwarden_advisories::Level;
 use portwarden_core::{
     id::TenantId,
     image::{ImageSummary, RepositoryId, ScanResult},
@@ -127,6 +128,7 @@ pub fn rows(tenant: &TenantId, images: &[ImageSummary], now: Timestamp) -> Marku
                 th scope="col" { "Image" }
                 th scope="col" { "Pushed" }
                 th scope="col" { "Known by" }
+                th scope="col" { "Findings" }
                 th scope="col" { "Report" }
             } }
             tbody { @for image in images { (row(tenant, image, now)) } }
@@ -157,7 +159,33 @@ fn row(tenant: &TenantId, image: &ImageSummary, now: Timestamp) -> Markup {
             }
             td data-label="Pushed" { (time(image.since)) }
             td data-label="Known by" { (known_by(image.known_by)) }
+            td data-label="Findings" { (counts(image)) }
             td data-label="Report" { (report(image, now)) }
+        }
+    }
+}
+
+/// Shows how many findings of each severity count, the worst first, and how many of them have a fix.
+pub fn counts(image: &ImageSummary) -> Markup {
+    let number = |level: Level| {
+        let findings = image.findings.as_ref()?;
+        let number = findings.by_severity.get(level.as_str()).copied()?;
+        (number > 0).then_some(number)
+    };
+    html! {
+        @match &image.findings {
+            None => span.dim { "–" span.unseen { "not known yet" } },
+            Some(findings) if findings.by_severity.values().sum::<usize>() == 0 => (badge(Mark::Good, "none")),
+            Some(findings) => {
+                span.counts {
+                    @for level in Level::ALL.into_iter().rev() {
+                        @if let Some(number) = number(level) {
+                            span.count.(level.as_str()) title=(level.as_str()) { (number) span.unseen { " " (level.as_str()) } } " "
+                        }
+                    }
+                }
+                @if findings.fixable > 0 { div.dim { (findings.fixable) " with a fix" } }
+            }
         }
     }
 }

@@ -7,12 +7,15 @@ use portwarden_core::{
     id::{AccountId, Region, TenantId},
     integration::{Connection, RegionConnection, Trust},
     problem::Problem,
+    receipt::AccessReceipt,
+    reconcile::Coverage,
     tenant_template::{self, launch::LaunchLink},
     verdict::{Outcome, Verdict},
 };
 
 use super::{
     checklist::{Checklist, Step, StepKind, StepState},
+    coverage,
     element::{self, Mark, badge, copyable, mark, shown, time},
     integrations::is_outdated,
     probe,
@@ -35,6 +38,10 @@ pub struct IntegrationPage<'a> {
     pub url: &'a str,
     /// A link for each region that may be connected, and for those that are.
     pub links: &'a [LaunchLink],
+    /// What of it is watched.
+    pub coverage: &'a Coverage,
+    /// The sessions that were opened in the account in the last 24 hours, the oldest first.
+    pub receipts: &'a [AccessReceipt],
     /// The region that somebody has asked to test, and when.
     pub testing: Option<(&'a Region, Timestamp)>,
     /// Why what was asked for was not done.
@@ -107,7 +114,9 @@ fn connected(view: &IntegrationPage<'_>) -> Markup {
         div.regions #regions data-live {
             @for region in connection.regions.values() { (region_card(view, region)) }
         }
+        (coverage::section(view.tenant, connection, view.coverage))
         @if view.is_administrator { (more_regions(view)) }
+        (coverage::receipts(view.tenant, connection, view.receipts))
         section.card aria-labelledby="values" {
             h2 #values { "What its stacks are given" }
             (parameters(view))

@@ -4,8 +4,11 @@
 //! A text that comes from outside is written with [`element::shown`]: markup is escaped by maud, and characters that steer
 //! or hide a text are made visible.
 
+mod changes;
+mod chart;
 pub mod checklist;
 pub mod connect;
+mod coverage;
 pub mod element;
 pub mod guide;
 pub mod home;
@@ -14,6 +17,7 @@ pub mod images;
 pub mod integration;
 pub mod integrations;
 pub mod layout;
+pub mod operations;
 pub mod overview;
 pub mod probe;
 pub mod remove;
