@@ -9,6 +9,7 @@ use portwarden_core::{
     clock::Clock as _,
     id::{IntegrationId, Region, RequestId},
     image::{Claimed, Location, Presence, ScanResult},
+    inventory::{Entry, Matching, PackageKey},
     object::{Document, WriteObject as _},
     problem::Problem,
     random::OsRandomness,
@@ -22,6 +23,8 @@ use serde_json::{Value, json};
 
 use crate::world::{self, World};
 
+const LEVELS: [&str; 4] = ["critical", "high", "medium", "low"];
+
 /// Serves the paths, and returns where.
 pub(crate) async fn serve(world: Arc<World>) -> String {
     let router = Router::new()
@@ -30,6 +33,7 @@ pub(crate) async fn serve(world: Arc<World>) -> String {
         .route("/flaw", post(flaw))
         .route("/push", post(push))
         .route("/report", post(report))
+        .route("/bury", post(bury))
         .with_state(world);
     let (listener, address) = world::listen().await;
     tokio::spawn(world::serve(listener, router));
@@ -146,6 +150,56 @@ async fn report(State(world): State<Arc<World>>, Json(scanned): Json<Scanned>) {
         .finish_scan(&scope, &lease, trace, now, result)
         .await
         .unwrap();
+    index(&world, &scanned).await;
+}
+
+/// Notes where each package and flaw is, and how many there are.
+async fn index(world: &World, scanned: &Scanned) {
+    let (scope, digest) = (world.scope(), &scanned.digest);
+    let entry = |number: usize| Entry {
+        key: PackageKey {
+            ecosystem: "npm".to_owned(),
+            name: format!("@shop/p{number}"),
+        },
+        versions: vec![format!("1.0.{number}")],
+        packages: json!([]),
+        signature: String::new(),
+    };
+    let entries: Vec<Entry> = (0..scanned.packages).map(entry).collect();
+    world.inventory.enter(&scope, digest, &entries).await.unwrap();
+    let names: Vec<String> = (0..scanned.packages)
+        .map(|number| format!("CVE-2026-{number}"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    world
+        .inventory
+        .note_findings(&scope, digest, &names, &[])
+        .await
+        .unwrap();
+    let state = world.inventory.image(&scope, digest).await.unwrap();
+    let quarter = scanned.packages / 4;
+    let counts = LEVELS.map(|level| (level.to_owned(), quarter));
+    let matching = Matching {
+        catalog_version: CATALOG_VERSION,
+        edition: Some(1),
+        at: SystemClock.now(),
+        counts: counts.into(),
+        fixable: scanned.packages / 2,
+        written: true,
+    };
+    let kept = world
+        .inventory
+        .keep_matching(&scope, digest, &state, &matching, None);
+    assert!(kept.await.unwrap());
+}
+
+#[derive(Deserialize)]
+struct Buried {
+    messages: u64,
+}
+
+async fn bury(State(world): State<Arc<World>>, Json(buried): Json<Buried>) {
+    world.queues.bury(buried.messages);
 }
 
 fn layers() -> [Value; 2] {
@@ -188,7 +242,6 @@ fn report_of(scanned: &Scanned) -> Value {
 
 fn findings_of(scanned: &Scanned) -> Value {
     const SIDES: [&str; 2] = ["base", "yours"];
-    const LEVELS: [&str; 4] = ["critical", "high", "medium", "low"];
     let finding = |number: usize| {
         json!({
             "id": format!("CVE-2026-{number}"), "ids": [format!("CVE-2026-{number}")], "purl": format!("pkg:npm/p{number}@1.0.{number}"),

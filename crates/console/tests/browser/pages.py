@@ -4,24 +4,18 @@ import json
 import os
 import re
 import sys
-import tempfile
 import traceback
 import urllib.request
 
 from playwright.sync_api import expect, sync_playwright
 
+from driver import Browser, audit, is_the_same_page, mark, tab_to
+
 CONSOLE, ISSUER, WORLD = os.environ["CONSOLE"], os.environ["ISSUER"], os.environ["WORLD"]
 TENANT, OTHER = os.environ["TENANT"], os.environ["OTHER_TENANT"]
-PICTURES = os.environ["PICTURES"]
 ROOT = f"{CONSOLE}/tenants/{TENANT}"
-AXE = open(sys.prefix + "/node_modules/axe-core/axe.min.js").read()
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]
 HOSTILE = "<script>window.pwned=1</script>\u202e\u0000\"'&amp;"
 SHOWN = "<script>window.pwned=1</script>\ufffd\ufffd\"'&amp;"
-MAX_PAGE = 50_000
 
 expect.set_options(timeout=15_000)
 
@@ -34,81 +28,12 @@ def world(path, **what):
     return json.loads(body) if body else None
 
 
-class Browser:
-    """A browser that notes what no page may do."""
-
-    def __init__(self, playwright):
-        self.profile = tempfile.TemporaryDirectory()
-        self.browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        self.wrong = []
-        self.seen = set()
-
-    def person(self, subject=None, **options):
-        options = {"viewport": {"width": 1024, "height": 900}, "permissions": ["clipboard-read", "clipboard-write"]} | options
-        context = self.browser.new_context(**options)
-        page = context.new_page()
-        page.on("request", self.note_request)
-        page.on("response", self.note_response)
-        page.on("pageerror", lambda error: self.wrong.append(f"{page.url}: {error}"))
-        page.on("console", lambda message: self.note_message(page, message))
-        if subject:
-            page.goto(CONSOLE)
-            page.get_by_role("main").get_by_role("link", name="Sign in").click()
-            page.locator(f"a[href*='login_hint={subject}']").click()
-            expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-        return page
-
-    def note_request(self, request):
-        if not request.url.startswith((CONSOLE + "/", ISSUER + "/", "data:")):
-            self.wrong.append(f"a request left the origin: {request.url}")
-        if request.url.startswith(ISSUER) and not request.is_navigation_request():
-            self.wrong.append(f"a page asked the issuer: {request.url}")
-
-    def note_response(self, response):
-        if not response.url.startswith(CONSOLE) or response.status >= 300 and response.status < 400:
-            return
-        if "text/html" in response.headers.get("content-type", ""):
-            policy = response.headers.get("content-security-policy", "")
-            if "default-src 'none'" not in policy or "unsafe" in policy:
-                self.wrong.append(f"{response.url}: the policy is {policy}")
-            try:
-                size = len(response.body())
-            except Exception:  # The page has gone on meanwhile.
-                return
-            self.seen.add(re.sub(r"[ti]-[0-9a-z]{26}|sha256:[0-9a-f]{64}", "…", response.url.removeprefix(CONSOLE)).split("?")[0])
-            if size > MAX_PAGE:
-                self.wrong.append(f"{response.url}: {size} bytes")
-
-    def note_message(self, page, message):
-        # What is refused on purpose is told by the browser, too.
-        if message.type == "error" and "status of 40" not in message.text:
-            self.wrong.append(f"{page.url}: {message.text}")
-
-
-def is_the_same_page(page):
-    """Tells whether the page has not been loaded again since it was marked."""
-    return page.evaluate("window.marked === true")
-
-
-def mark(page):
-    page.evaluate("window.marked = true")
-
-
 def integration_of(page):
     return re.search(r"integrations/(i-[0-9a-z]{26})", page.url).group(1)
 
 
 def region(page, name="eu-central-1"):
     return page.locator(f"#region-{name}")
-
-
-def tab_to(page, what):
-    """Presses Tab until something has the focus: nothing is reached by a mouse."""
-    for _ in range(80):
-        if what.evaluate("element => element === document.activeElement"):
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"{what} is not reached by Tab")
 
 
 def connects_the_quick_way_with_the_keyboard_alone(browser):
@@ -118,7 +43,7 @@ def connects_the_quick_way_with_the_keyboard_alone(browser):
     tab_to(page, page.get_by_role("link", name="Connect an account"))
     page.keyboard.press("Enter")
     tab_to(page, page.get_by_label("Name", exact=True))
-    page.keyboard.type(HOSTILE.replace("\0", ""))
+    page.keyboard.type(HOSTILE.translate({0: None, 0x202E: None}))
     tab_to(page, page.get_by_label("eu-central-1"))
     page.keyboard.press("Space")
     tab_to(page, page.get_by_role("button", name="Go on"))
@@ -152,7 +77,7 @@ def connects_the_classic_way(browser):
     page.get_by_role("link", name="Classic").click()
     page.get_by_label("Name", exact=True).fill("classic")
     page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_role("alert")).to_contain_text("No region is chosen")
+    expect(page.get_by_role("alert")).to_contain_text("Choose at least one region")
     expect(page.get_by_label("Name", exact=True)).to_have_value("classic")
     page.get_by_label("us-east-1").check(force=True)
     page.get_by_role("button", name="Copy the password").click()
@@ -246,8 +171,46 @@ def images_are_found(browser, digest):
     page.get_by_role("searchbox").fill(digest)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("shop/web:1.4")
-    page.goto(f"{ROOT}/search?q=%3Cscript%3E")
-    expect(page.get_by_text("Nothing is called “<script>”.")).to_be_visible()
+    page.get_by_role("link", name="Images").first.click()
+    page.get_by_role("searchbox").fill("cve-2026-7")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Images with cve-2026-7")).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("link", name="shop/web").first).to_be_visible()
+    page.get_by_role("searchbox").fill("p11")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row")).to_have_count(12)
+    page.goto(f"{ROOT}/search?q=%3Cnothing%3E")
+    expect(page.get_by_text("Nothing is called “<nothing>”.")).to_be_visible()
+
+
+def what_changed_is_told(browser, integration):
+    digest = world("push", integration=integration, repository="shop/web", tag="1.5")["digest"]
+    world("report", digest=digest, name=HOSTILE, packages=90)
+    page = browser.person("ada")
+    page.goto(f"{ROOT}/images/{digest}")
+    page.get_by_role("link", name="Changes").click()
+    expect(page.get_by_role("link", name="shop/web:1.4")).to_be_visible()
+    expect(page.get_by_text("30 went", exact=False)).to_be_visible()
+    expect(page.locator("table.rows").first).to_contain_text("the package went")
+    for name in ["Report HTML", "Findings SARIF", "SBOM SPDX JSON"]:
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name, exact=True).click()
+        assert download.value.failure() is None, name
+    return digest
+
+
+def an_operator_puts_back_what_was_given_up(browser):
+    world("bury", messages=3)
+    page = browser.person("olga")
+    page.get_by_role("link", name="Operations").click()
+    expect(page.get_by_role("row", name="scan")).to_contain_text("3")
+    expect(page.get_by_role("row", name="Bank")).to_contain_text("none")
+    assert TENANT in page.content() and "shop/web" not in page.content()
+    page.get_by_role("button", name="Put back into scan").click()
+    expect(page.get_by_role("status")).to_have_text("3 messages were put back.")
+    expect(page.get_by_role("row", name="scan")).to_contain_text("none")
+    page.goto(ROOT)
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here that you may see.")
 
 
 def credentials_are_replaced(browser, integration):
@@ -340,35 +303,22 @@ def somebody_signs_out(browser):
     assert page.context.cookies(CONSOLE) == [], "a cookie is left"
 
 
-def audit(page, what):
-    """Finds what keeps people out, by axe-core's rules."""
-    found = page.evaluate(AXE + "\naxe.run(document, {resultTypes: ['violations']})")["violations"]
-    told = [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
-    assert not found, f"{what}: {told}"
-
-
 def everybody_can_read_every_page(browser, integration, digest):
     paths = {
         "overview": "", "integrations": "/integrations", "connect": "/integrations/new", "classic": "/integrations/new?way=classic",
         "integration": f"/integrations/{integration}", "remove": f"/integrations/{integration}/remove", "images": "/images",
         "findings": f"/images/{digest}", "packages": f"/images/{digest}?view=packages", "layers": f"/images/{digest}?view=layers",
-        "search": "/search?q=shop",
+        "changes": f"/images/{digest}?view=changes", "search": "/search?q=shop", "search-package": "/search?q=p1",
+        "search-flaw": "/search?q=CVE-2026-1", "search-nothing": "/search?q=zzz",
     }
-    pages = {name: ROOT + path for name, path in paths.items()} | {"guide": f"{CONSOLE}/guide"}
+    pages = {name: ROOT + path for name, path in paths.items()}
+    pages |= {"guide": f"{CONSOLE}/guide", "nowhere": f"{CONSOLE}/nowhere"}
     for scheme in ["light", "dark"]:
-        page = browser.person("ada", color_scheme=scheme, reduced_motion="reduce")
+        options = {"color_scheme": scheme, "reduced_motion": "reduce"}
+        page = browser.person("ada", **options)
         for name, address in pages.items():
-            page.goto(address)
-            audit(page, f"{name}, {scheme}")
-            for width in [360, 1024, 1920]:
-                page.set_viewport_size({"width": width, "height": 900})
-                wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
-                if wide:
-                    browser.wrong.append(f"{name} is wider than {width}")
-                if "SCREENSHOTS" in os.environ:
-                    page.screenshot(path=f"{PICTURES}/{name}-{width}-{scheme}.png", full_page=True)
-            page.set_viewport_size({"width": 360, "height": 900})
-            audit(page, f"{name}, {scheme}, narrow")
+            browser.look_at(page, f"{name}, {scheme}", address)
+        browser.look_at(browser.person("olga", **options), f"operations, {scheme}", f"{CONSOLE}/operations")
     stranger = browser.person()
     stranger.goto(CONSOLE)
     audit(stranger, "sign-in")
@@ -378,35 +328,24 @@ def everybody_can_read_every_page(browser, integration, digest):
 
 def main():
     with sync_playwright() as playwright:
-        browser = Browser(playwright)
-        def run(scenario, *arguments):
-            print(f"{scenario.__name__.replace('_', ' ')}", flush=True)
-            try:
-                return scenario(browser, *arguments)
-            except Exception:
-                for index, page in enumerate(page for context in browser.browser.contexts for page in context.pages):
-                    page.screenshot(path=f"{PICTURES}/wrong-{index}.png", full_page=True)
-                raise
-            finally:
-                for context in browser.browser.contexts:
-                    context.close()
-
+        browser = Browser(playwright, CONSOLE, ISSUER)
+        run = browser.run
         integration = run(connects_the_quick_way_with_the_keyboard_alone)
         run(connects_the_classic_way)
         run(every_failure_shows_its_cause_and_fix_and_is_tested_again, integration)
         digest = run(a_push_and_its_report_appear_by_themselves, integration)
         run(images_are_found, digest)
+        newer = run(what_changed_is_told, integration)
         run(credentials_are_replaced, integration)
         run(a_region_is_added, integration)
+        run(an_operator_puts_back_what_was_given_up)
         run(a_reader_sees_and_changes_nothing, integration)
         run(another_tenants_pages_are_not_found, integration, digest)
         run(pages_work_without_a_script)
-        run(everybody_can_read_every_page, integration, digest)
+        run(everybody_can_read_every_page, integration, newer)
         run(an_integration_is_removed, integration)
         run(somebody_signs_out)
-        browser.browser.close()
-        assert not browser.wrong, "\n".join(sorted(set(browser.wrong)))
-        print("pages seen:", ", ".join(sorted(browser.seen)))
+        browser.end()
 
 
 try:

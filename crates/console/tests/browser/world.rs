@@ -20,6 +20,7 @@ use portwarden_core::{
     id::{IntegrationId, Region, RequestId, TenantId},
     image::Images,
     integration::{Connection, Integrations},
+    inventory::Inventory,
     object::MemoryObjects,
     problem::Problem,
     random::OsRandomness,
@@ -35,17 +36,18 @@ use tokio::net::TcpListener;
 
 /// A console that listens on loopback, and everything around it that a test can let happen.
 ///
-/// Ada administers the first tenant and Rex reads it, Zoe administers the second one.
+/// Ada administers the first tenant and Rex reads it, Zoe administers the second one, and Olga is an operator.
 pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) issuer: IssuerServer,
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) integrations: Integrations,
     pub(crate) images: Images,
+    pub(crate) inventory: Inventory,
     pub(crate) objects: Arc<MemoryObjects>,
     /// What the next tests find wrong.
     pub(crate) flaw: Mutex<Option<(Check, Outcome)>>,
-    queues: Arc<MemoryQueues>,
+    pub(crate) queues: Arc<MemoryQueues>,
 }
 
 struct Nobody;
@@ -97,7 +99,12 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
 
 impl World {
     pub(crate) async fn start() -> Arc<Self> {
-        let people = [("ada", "Ada <b>Lovelace</b>"), ("rex", "Rex"), ("zoe", "Zoe")];
+        let people = [
+            ("ada", "Ada <b>Lovelace</b>"),
+            ("rex", "Rex"),
+            ("zoe", "Zoe"),
+            ("olga", "Olga"),
+        ];
         let issuer = IssuerServer::start("portwarden", &people).await.unwrap();
         let store = Arc::new(MemoryStore::default());
         let (now, operator) = (SystemClock.now(), OperatorScope::of_this_process());
@@ -123,6 +130,11 @@ impl World {
             }
             tenants.push(tenant.id);
         }
+        let olga = Person::proven(issuer.issuer(), "olga", "Olga");
+        Members::new(store.clone())
+            .add_operator(operator, &olga, now)
+            .await
+            .unwrap();
         let (listener, address) = listen().await;
         let url = format!("http://localhost:{}", address.port());
         let (queues, objects) = (
@@ -159,7 +171,8 @@ impl World {
             issuer,
             tenants,
             integrations: Integrations::new(store.clone()),
-            images: Images::new(store),
+            images: Images::new(store.clone()),
+            inventory: Inventory::new(store),
             objects,
             flaw: Mutex::default(),
             queues,
