@@ -113,7 +113,7 @@ fn is_public_name(name: &str) -> bool {
     ];
     let name = name.strip_suffix('.').unwrap_or(name);
     let last = name.rsplit('.').next().unwrap_or_default();
-    name.contains('.') && !SPECIAL.contains(&last)
+    name.contains('.') && name.split('.').all(|label| !label.is_empty()) && !SPECIAL.contains(&last)
 }
 
 #[cfg(test)]
@@ -162,6 +162,8 @@ mod tests {
             ("https://localhost/", WebhookUrlError::Host),
             ("https://a.localhost./", WebhookUrlError::Host),
             ("https://intranet/", WebhookUrlError::Host),
+            ("https://169.254.169../", WebhookUrlError::Host),
+            ("https://hooks..example.com/", WebhookUrlError::Host),
             ("https://printer.local/", WebhookUrlError::Host),
             (
                 "https://ip-10-0-0-1.eu-west-1.compute.internal/",

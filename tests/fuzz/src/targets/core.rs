@@ -14,6 +14,7 @@ use portwarden_core::{
     image::{Cursor, Images, Location, Presence},
     integration::{Connection, Directory, Integrations, NewRegion},
     name::parse_name,
+    notification::NotifyRequest,
     problem::Problem,
     random::OsRandomness,
     reconcile::Inventories,
@@ -22,6 +23,7 @@ use portwarden_core::{
     tenant::Tenants,
     tenant_template::{self, publication::TemplateVersion},
     trace::TraceId,
+    webhook::{MAX_URL, WebhookUrl},
     work::{InventoryRequest, KnownBy, ScanRequest, VerifyRequest},
 };
 use portwarden_oci::Digest;
@@ -31,7 +33,7 @@ use serde_yaml_ng::Value as Yaml;
 
 use crate::law::{error_is_short, is_one_plain_word, json_comes_back, text_comes_back};
 
-targets! { event identifier role_arn credentials work stored_item }
+targets! { event identifier role_arn credentials work stored_item webhook_url }
 
 fn event(input: &[u8]) {
     let event = match UnverifiedEvent::parse(input) {
@@ -169,8 +171,40 @@ pub(super) fn work(input: &[u8]) {
         assert_eq!(request.scope().tenant(), &request.tenant);
         json_comes_back(&request);
     }
+    if let Some(request) = read::<NotifyRequest>(input) {
+        json_comes_back(&request);
+    }
     if let Some(problem) = read::<Problem>(input) {
         json_comes_back(&problem);
+    }
+}
+
+/// Where a tenant's webhook is: nothing that is taken may lead anywhere but to a name in public DNS, by HTTPS.
+fn webhook_url(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let url = match WebhookUrl::parse(&text) {
+        Ok(url) => url,
+        Err(error) => return error_is_short(&error),
+    };
+    let rest = url
+        .as_str()
+        .strip_prefix("https://")
+        .expect("HTTPS alone is taken");
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    assert!(!authority.contains('@'), "{url} has a user");
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
+    assert!(["443", "8443"].contains(&port), "{url}");
+    assert!(host.contains('.') && !host.starts_with('['), "{url}");
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    assert!(
+        last.bytes().any(|byte| !byte.is_ascii_digit()),
+        "{url} is an address"
+    );
+    assert!(!["localhost", "internal", "local"].contains(&last), "{url}");
+    assert!(url.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+    // Escapes can make it longer than what is taken.
+    if url.as_str().len() <= MAX_URL {
+        assert_eq!(WebhookUrl::parse(url.as_str()).as_ref(), Ok(&url));
     }
 }
 
