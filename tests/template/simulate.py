@@ -5,6 +5,7 @@ simulator that lets everything pass, or nothing, is noticed.
 """
 
 import copy
+import fcntl
 import json
 import shutil
 import subprocess
@@ -383,14 +384,17 @@ def install():
     stamp = INSTALLED / "installed.json"
     lock = (HERE / "package-lock.json").read_text()
     INSTALLED.mkdir(parents=True, exist_ok=True)
-    for file in HERE.iterdir():
-        shutil.copy(file, INSTALLED)
-    if not stamp.exists() or stamp.read_text() != lock:
-        command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        result = subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True, timeout=300, check=False)
-        if result.returncode:
-            raise Missing(f"the simulator could not be installed: {result.stderr.strip().splitlines()[-1:]}")
-        stamp.write_text(lock)
+    # Tests that need it at once, each in a process of its own, wait for the one that came first.
+    with (INSTALLED.parent / "simulator.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for file in HERE.iterdir():
+            shutil.copy(file, INSTALLED)
+        if not stamp.exists() or stamp.read_text() != lock:
+            command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            result = subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True, timeout=300, check=False)
+            if result.returncode:
+                raise Missing(f"the simulator could not be installed: {result.stderr.strip().splitlines()[-1:]}")
+            stamp.write_text(lock)
     return [*binary, str(INSTALLED / "simulate.mjs")]
 
 
