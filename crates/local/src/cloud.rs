@@ -301,6 +301,11 @@ impl LocalCloud {
         self.emulator.log()
     }
 
+    /// Returns an account of the emulator's, connected or not.
+    pub fn account(&self, id: &AccountId, region: &Region) -> Account {
+        self.emulator.account(id, region)
+    }
+
     /// Returns the account that Portwarden runs in.
     pub fn operator(&self) -> &Account {
         &self.operator
