@@ -342,8 +342,13 @@ async fn a_test_costs_no_more_calls_than_it_may() {
         .await
         .unwrap()
         .unwrap();
-    assert!(connection.trusted_role(&further).is_some());
-    assert!(connection.trusted_role(&region()).is_some());
+    let role_of = |region| {
+        connection
+            .trusted_role(region)
+            .map(|trusted| trusted.role().to_string())
+    };
+    assert_eq!(role_of(&further), Some(format!("{ROLE}-2")));
+    assert_eq!(role_of(&region()), Some(ROLE.to_owned()));
 }
 
 #[tokio::test]
