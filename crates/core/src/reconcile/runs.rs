@@ -31,7 +31,7 @@ pub enum Begun {
         /// Until when at most.
         until: Timestamp,
     },
-    /// The same work came to its end before, or there was a run not long ago.
+    /// The same work came to its end before or was taken over, or there was a run not long ago.
     Done,
 }
 
@@ -84,6 +84,9 @@ impl Inventories {
     }
 
     /// Begins a run, goes on with the one that this work began, or takes over one that nobody works on.
+    ///
+    /// What is taken over begins with the first repository again, since the dead run may have seen it long ago; what that
+    /// found counts as found by this one. Whoever's run was taken over does not take it back.
     pub async fn begin(
         &self,
         request: &InventoryRequest,
@@ -110,9 +113,12 @@ impl Inventories {
                     let until = run.held_until;
                     return Change::Keep(Begun::Held { until });
                 }
+                _ if request.continuation > 0 => return Change::Keep(Begun::Done),
                 Some(run) => Run {
                     request: request.request.clone(),
                     held_until: until,
+                    done: None,
+                    found: Findings::default(),
                     ..run
                 },
                 None if is_too_early => return Change::Keep(Begun::Done),

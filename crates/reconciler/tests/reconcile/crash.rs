@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-use portwarden_core::work::{InventoryReason, KnownBy};
+use portwarden_core::work::{InventoryReason, InventoryRequest, KnownBy};
 use portwarden_reconciler::Outcome;
 
 use crate::world::{World, hours, name};
@@ -84,5 +84,44 @@ async fn a_crash_anywhere_loses_nothing() {
                 "{call} {is_after}: told at least once"
             );
         }
+    }
+}
+
+/// A run that died for good after its first repository, and the next day's sweep.
+#[tokio::test]
+async fn what_a_dead_run_has_seen_is_compared_again_by_whoever_takes_it_over() {
+    let calls = {
+        let world = world().await;
+        let before = world.aws.calls.load(Ordering::SeqCst);
+        world.run(world.request(InventoryReason::Schedule)).await;
+        world.aws.calls.load(Ordering::SeqCst) - before
+    };
+    for call in 0..calls {
+        let world = world().await;
+        let dead = world.request(InventoryReason::Schedule);
+        let at = world.aws.calls.load(Ordering::SeqCst) + call;
+        *world.aws.crash.lock().unwrap() = Some((at, true));
+        let _ = world.invoke(&dead).await;
+        *world.aws.crash.lock().unwrap() = None;
+        world.scan_all().await;
+        world.clock.advance(hours(1));
+        {
+            let mut ecr = world.aws.ecr();
+            let image = ecr.get_mut(&name("a")).unwrap().values_mut().next().unwrap();
+            image.tags = ["v9".parse().unwrap()].into();
+        }
+        world.clock.advance(hours(23));
+        let next = world.request(InventoryReason::Schedule);
+        let compared = world.invoke(&next).await.unwrap();
+        assert!(matches!(compared, Outcome::Compared(_)), "{call}: {compared:?}");
+        world.scan_all().await;
+        // Tags that moved since the dead run saw them are noted, too.
+        world.check().await;
+        let rest = InventoryRequest {
+            continuation: 1,
+            ..dead
+        };
+        let late = world.invoke(&rest).await.unwrap();
+        assert!(matches!(late, Outcome::Dropped(_)), "{call}: {late:?}");
     }
 }

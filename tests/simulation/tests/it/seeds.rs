@@ -47,6 +47,13 @@ fn fixed_seeds_hold() {
     }
 }
 
+/// What once broke a law, and is mended.
+#[test]
+fn seeds_that_broke_hold() {
+    // A sweep took over a backfill that had died, and believed what that had seen fifteen hours before.
+    hold(1_765_941_062);
+}
+
 #[test]
 fn new_seeds_hold() {
     for _ in 0..2 {
