@@ -287,6 +287,8 @@ def _environments(environments, outputs):
             "TABLE_NAME",
             "REPORT_BUCKET",
             "VERIFY_QUEUE_URL",
+            "NOTIFY_QUEUE_URL",
+            "WEBHOOK_KEY_ARN",
             "QUEUES",
             "CONNECTOR_ROLE_ARN",
             "CONSOLE_URL",
@@ -517,7 +519,7 @@ def _permissions(cloud, functions, environments, outputs):
     may = {
         # The emulator knows no leading keys; the simulator judges that condition.
         "Advisor": {"update item", "get item", "put advisories", "delete advisories"},
-        "Console": store | {"delete item"},
+        "Console": store | {"delete item", "read webhook key"},
         "Rematcher": store | {"delete item", "put findings"},
         "Notifier": store | {"tell", "read webhook key"},
         "Publisher": {"put template", "list templates", "delete template"},
@@ -543,6 +545,7 @@ def _permissions(cloud, functions, environments, outputs):
     for function, queue, refused in (
         ("Console", "ScanQueueUrl", False),
         ("Console", "VerifyQueueUrl", False),
+        ("Console", "NotifyQueueUrl", False),
         ("Receiver", "ScanQueueUrl", False),
         ("Receiver", "VerifyQueueUrl", False),
         ("Receiver", "InventoryQueueUrl", False),

@@ -17,12 +17,14 @@ use portwarden_console::{
 use portwarden_core::{
     access::{Members, Person, Role},
     clock::Clock as _,
+    notification::MemoryNotifies,
     object::MemoryObjects,
     random::OsRandomness,
     scope::OperatorScope,
     store::MemoryStore,
     tenant::Tenants,
     tenant_template::launch::LaunchPad,
+    webhook::WebhookKey,
     work::MemoryQueues,
 };
 use portwarden_testkit::issuer::IssuerServer;
@@ -62,10 +64,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     members.add_operator(operator, &person("olga"), now).await?;
 
     let queues = Arc::new(MemoryQueues::default());
+    let webhook_key = WebhookKey::parse("a-key-of-thirty-two-characters-00".to_owned().into())
+        .ok_or("the key is too short")?;
     let outside = Outside {
         store,
         objects: Arc::new(MemoryObjects::default()),
         verifications: queues.clone(),
+        notifications: Arc::new(MemoryNotifies::default()),
+        webhook_key: Arc::new(webhook_key),
         queues,
         clock: Arc::new(SystemClock),
         randomness: Arc::new(OsRandomness),
@@ -77,6 +83,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         events_url: format!("{url}/v1/events"),
         connector: "arn:aws:iam::999988887777:role/portwarden-connector".parse()?,
         launch_pad: LaunchPad::new("https://templates.s3.eu-central-1.amazonaws.com/latest/t".to_owned()),
+        is_emulated: false,
     };
     let settings = IssuerSettings {
         issuer: issuer.issuer().parse()?,

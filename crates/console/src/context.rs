@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use portwarden_aws::{
-    Aws, AwsSettings, Bucket, DynamoStore, Metric, Metrics, QueueNames, Settings, SettingsError, SystemClock,
-    VerifyQueue, WatchedQueues, telemetry,
+    Aws, AwsSettings, Bucket, DynamoStore, Metric, Metrics, NotifyQueue, QueueNames, Settings, SettingsError,
+    SystemClock, VerifyQueue, WatchedQueues, WebhookKeySecret, telemetry,
 };
 use portwarden_core::{
     access::{Access, ApiKeys, Invitations, Members, Sessions},
@@ -18,6 +18,7 @@ use portwarden_core::{
     image::Images,
     integration::Integrations,
     inventory::Inventory,
+    notification::QueueNotify,
     object::ReadObject,
     operations::{Operations, WatchQueues},
     random::{OsRandomness, Randomness},
@@ -26,6 +27,7 @@ use portwarden_core::{
     store::Store,
     tenant::Tenants,
     tenant_template::launch::LaunchPad,
+    webhook::{ReadWebhookKey, Webhooks},
     work::QueueVerify,
 };
 use url::Url;
@@ -46,12 +48,15 @@ pub struct Context {
     pub(crate) inventory: Inventory,
     pub(crate) coverage: Inventories,
     pub(crate) receipts: AccessReceipts,
+    pub(crate) webhooks: Webhooks,
     pub(crate) writes: Writes,
     pub(crate) budgets: Budgets,
     pub(crate) operations: Operations,
     pub(crate) editions: Editions,
     pub(crate) queues: Arc<dyn WatchQueues>,
     pub(crate) verifications: Arc<dyn QueueVerify>,
+    pub(crate) notifications: Arc<dyn QueueNotify>,
+    pub(crate) webhook_key: Arc<dyn ReadWebhookKey>,
     pub(crate) objects: Arc<dyn ReadObject>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
@@ -72,6 +77,10 @@ pub struct Outside {
     pub objects: Arc<dyn ReadObject>,
     /// The verifier's queue.
     pub verifications: Arc<dyn QueueVerify>,
+    /// The notifier's queue.
+    pub notifications: Arc<dyn QueueNotify>,
+    /// What webhooks' secrets are derived from.
+    pub webhook_key: Arc<dyn ReadWebhookKey>,
     /// All queues, for the operator.
     pub queues: Arc<dyn WatchQueues>,
     /// Time.
@@ -95,6 +104,8 @@ pub struct Place {
     pub connector: RoleArn,
     /// The links that create tenants' stacks.
     pub launch_pad: LaunchPad,
+    /// Whether it is an emulator, beside which webhooks may be on this machine.
+    pub is_emulated: bool,
 }
 
 /// Counts what became of requests.
@@ -122,6 +133,8 @@ struct Config {
     table: String,
     bucket: String,
     verify_queue: String,
+    notify_queue: String,
+    webhook_key: String,
     queues: QueueNames,
     place: Place,
     issuer: IssuerSettings,
@@ -160,6 +173,8 @@ impl Config {
         let table = settings.required("TABLE_NAME");
         let bucket = settings.required("REPORT_BUCKET");
         let verify_queue = settings.required("VERIFY_QUEUE_URL");
+        let notify_queue = settings.required("NOTIFY_QUEUE_URL");
+        let webhook_key = settings.required("WEBHOOK_KEY_ARN");
         let queues = settings.required("QUEUES");
         let console_url: Option<Root> = settings.required("CONSOLE_URL");
         let events_url: Option<Root> = settings.required("EVENTS_URL");
@@ -177,18 +192,22 @@ impl Config {
                 launch_pad.add_buckets(&prefix, &regions.0).ok()?;
             }
             launch_pad.add_regions(more_regions.into_iter().flat_map(|regions| regions.0));
+            let aws = aws?;
             Some(Self {
-                aws: aws?,
                 table: table?,
                 bucket: bucket?,
                 verify_queue: verify_queue?,
+                notify_queue: notify_queue?,
+                webhook_key: webhook_key?,
                 queues: queues?,
                 place: Place {
                     console_url: console_url?.0,
                     events_url: events_url?.0,
                     connector: connector?,
                     launch_pad,
+                    is_emulated: aws.emulator.is_some(),
                 },
+                aws,
                 issuer: IssuerSettings {
                     issuer: issuer?,
                     client_id: client_id?,
@@ -213,6 +232,8 @@ impl Context {
             store: Arc::new(DynamoStore::new(&aws, config.table)),
             objects: Arc::new(Bucket::new(&aws, config.bucket)),
             verifications: Arc::new(VerifyQueue::new(&aws, config.verify_queue)),
+            notifications: Arc::new(NotifyQueue::new(&aws, config.notify_queue)),
+            webhook_key: Arc::new(WebhookKeySecret::new(&aws, config.webhook_key)),
             queues: Arc::new(WatchedQueues::new(&aws, config.queues)),
             clock: clock.clone(),
             randomness: Arc::new(OsRandomness),
@@ -228,6 +249,8 @@ impl Context {
             store,
             objects,
             verifications,
+            notifications,
+            webhook_key,
             queues,
             clock,
             randomness,
@@ -248,10 +271,13 @@ impl Context {
             receipts: AccessReceipts::new(store.clone()),
             operations: Operations::new(store.clone()),
             editions: Editions::new(store.clone()),
+            webhooks: Webhooks::new(store.clone()),
             writes: Writes::new(store),
             budgets: Budgets::new(REQUEST_INTERVAL, REQUEST_BURST),
             queues,
             verifications,
+            notifications,
+            webhook_key,
             objects,
             issuer: Issuer::new(issuer, fetch, clock.clone()),
             clock,

@@ -11,9 +11,11 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use portwarden_core::{
     name::NameError,
+    notification::TellError,
     object::ObjectError,
     problem::{self, Problem},
     store::StoreError,
+    webhook::WebhookKeyError,
     work::QueueError,
 };
 use serde::Serialize;
@@ -62,6 +64,9 @@ pub enum Refusal {
     /// The queue did not answer.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// What webhooks' secrets are derived from cannot be read.
+    #[error(transparent)]
+    WebhookKey(#[from] WebhookKeyError),
     /// The bucket did not answer.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -143,7 +148,7 @@ impl Refusal {
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OverBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Document(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Store(_) | Self::Queue(_) | Self::Object(_) | Self::Issuer(_) => {
+            Self::Store(_) | Self::Queue(_) | Self::WebhookKey(_) | Self::Object(_) | Self::Issuer(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -198,11 +203,13 @@ impl Refusal {
                 "What was stored of this image cannot be read by this version of Portwarden.",
                 "Push the image again, or tell the operator.",
             ),
-            Self::Store(_) | Self::Queue(_) | Self::Object(_) | Self::Issuer(_) => Problem::new(
-                "unavailable",
-                "Something that the answer needs does not answer just now.",
-                "Send the same request again in a moment, with the same Idempotency-Key.",
-            ),
+            Self::Store(_) | Self::Queue(_) | Self::WebhookKey(_) | Self::Object(_) | Self::Issuer(_) => {
+                Problem::new(
+                    "unavailable",
+                    "Something that the answer needs does not answer just now.",
+                    "Send the same request again in a moment, with the same Idempotency-Key.",
+                )
+            }
         }
     }
 
@@ -218,6 +225,15 @@ impl Refusal {
 
     fn is_ours(&self) -> bool {
         self.status().is_server_error()
+    }
+}
+
+impl From<TellError> for Refusal {
+    fn from(error: TellError) -> Self {
+        match error {
+            TellError::Store(error) => error.into(),
+            TellError::Queue(error) => error.into(),
+        }
     }
 }
 

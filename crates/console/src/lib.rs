@@ -8,4 +8,5 @@ mod document;
 pub mod error;
 mod finding;
 pub mod handler;
+mod notifying;
 pub mod page;

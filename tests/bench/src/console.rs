@@ -19,12 +19,14 @@ use portwarden_core::{
     clock::Clock as _,
     id::IntegrationId,
     image::{Images, Location, Presence},
+    notification::MemoryNotifies,
     object::MemoryObjects,
     random::OsRandomness,
     scope::{OperatorScope, TenantScope},
     store::MemoryStore,
     tenant::Tenants,
     tenant_template::launch::LaunchPad,
+    webhook::WebhookKey,
     work::{KnownBy, MemoryQueues},
 };
 use portwarden_oci::Digest;
@@ -125,10 +127,14 @@ pub(crate) async fn measure() -> Result<Sheet, Failure> {
 
 /// The console over a table, as its function makes it.
 fn router(store: Arc<MemoryStore>) -> Result<Router, Failure> {
+    let webhook_key = WebhookKey::parse("a-key-of-thirty-two-characters-00".to_owned().into())
+        .ok_or("the key is too short")?;
     let outside = Outside {
         store,
         objects: Arc::new(MemoryObjects::default()),
         verifications: Arc::new(MemoryQueues::default()),
+        notifications: Arc::new(MemoryNotifies::default()),
+        webhook_key: Arc::new(webhook_key),
         queues: Arc::new(MemoryQueues::default()),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(OsRandomness),
@@ -140,6 +146,7 @@ fn router(store: Arc<MemoryStore>) -> Result<Router, Failure> {
         events_url: "https://console.example/v1/events".to_owned(),
         connector: "arn:aws:iam::999988887777:role/portwarden-connector".parse()?,
         launch_pad: LaunchPad::new("https://templates.example/t".to_owned()),
+        is_emulated: false,
     };
     let issuer = IssuerSettings {
         issuer: "https://issuer.example".parse()?,

@@ -21,6 +21,7 @@ mod reports;
 mod search;
 mod tenants;
 mod watch;
+mod webhooks;
 
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
@@ -66,7 +67,13 @@ pub fn router(console: &Console) -> (Router<Console>, OpenApi) {
         .routes(routes!(findings::list))
         .routes(routes!(findings::changes))
         .routes(routes!(search::packages))
-        .routes(routes!(search::with_flaw));
+        .routes(routes!(search::with_flaw))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
+        .routes(routes!(webhooks::renew_secret))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::redeliver));
     let (router, mut document) = all.split_for_parts();
     document::add_what_all_answer(&mut document);
     let once = middleware::from_fn_with_state(console.clone(), idempotency::once);

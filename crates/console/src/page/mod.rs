@@ -18,6 +18,7 @@ mod integrations;
 mod join;
 mod live;
 mod member;
+mod notifications;
 mod operations;
 mod search;
 mod sign_in;
@@ -55,6 +56,7 @@ pub(crate) fn router() -> Router<Console> {
         .route("/tenants/{tenant}/search", get(search::page))
         .route("/tenants/{tenant}/images/{digest}", get(images::show))
         .nest("/tenants/{tenant}/integrations", integrations())
+        .nest("/tenants/{tenant}/notifications", notifications())
 }
 
 fn integrations() -> Router<Console> {
@@ -69,6 +71,20 @@ fn integrations() -> Router<Console> {
         .route(
             "/{integration}/remove",
             get(integrations::before_removal).post(integrations::remove),
+        )
+}
+
+fn notifications() -> Router<Console> {
+    Router::new()
+        .route("/", get(notifications::list).post(notifications::create))
+        .route("/{webhook}", get(notifications::show).post(notifications::edit))
+        .route("/{webhook}/switch", post(notifications::switch))
+        .route("/{webhook}/secret", post(notifications::renew_secret))
+        .route("/{webhook}/test", post(notifications::test))
+        .route("/{webhook}/redeliver", post(notifications::redeliver))
+        .route(
+            "/{webhook}/remove",
+            get(notifications::before_removal).post(notifications::remove),
         )
 }
 

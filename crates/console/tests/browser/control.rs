@@ -1,6 +1,6 @@
 //! What a test lets happen in the world: one path for each kind, with JSON.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{Json, Router, extract::State, routing::post};
 use portwarden_aws::SystemClock;
@@ -34,6 +34,7 @@ pub(crate) async fn serve(world: Arc<World>) -> String {
         .route("/push", post(push))
         .route("/report", post(report))
         .route("/bury", post(bury))
+        .route("/answer", post(answer))
         .with_state(world);
     let (listener, address) = world::listen().await;
     tokio::spawn(world::serve(listener, router));
@@ -200,6 +201,15 @@ struct Buried {
 
 async fn bury(State(world): State<Arc<World>>, Json(buried): Json<Buried>) {
     world.queues.bury(buried.messages);
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: u16,
+}
+
+async fn answer(State(world): State<Arc<World>>, Json(answer): Json<Answer>) {
+    world.answer.store(answer.status, Ordering::SeqCst);
 }
 
 fn layers() -> [Value; 2] {

@@ -229,7 +229,90 @@ def a_region_is_added(browser, integration):
     expect(region(page, "us-west-2").get_by_role("link", name="Launch Stack")).to_be_visible()
 
 
-def a_reader_sees_and_changes_nothing(browser, integration):
+def webhook_of(page):
+    return re.search(r"notifications/(w-[0-9a-z]{26})", page.url).group(1)
+
+
+def a_webhook_is_added_and_tested_with_the_keyboard_alone(browser):
+    page = browser.person("ada")
+    page.goto(f"{ROOT}/notifications")
+    name, address = page.get_by_label("Name", exact=True), page.get_by_label("Address", exact=True)
+    for wrong in ["http://hooks.example.com/", "https://169.254.169.254/", "https://u:p@hooks.example.com/", "javascript:alert(1)"]:
+        tab_to(page, name)
+        page.keyboard.press("Control+A")
+        page.keyboard.type("<script>window.pwned=1</script>")
+        tab_to(page, address)
+        page.keyboard.press("Control+A")
+        page.keyboard.type(wrong)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("webhook_url_invalid")
+        expect(page.get_by_role("alert")).to_contain_text("Fix:")
+        expect(address).to_have_value(wrong)
+    tab_to(page, address)
+    page.keyboard.press("Control+A")
+    page.keyboard.type("https://hooks.example.com/services/T0/B0")
+    tab_to(page, page.get_by_role("button", name="Add it"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Copy the secret now")).to_be_visible()
+    webhook = webhook_of(page)
+    audit(page, "a secret")
+    tab_to(page, page.get_by_role("button", name="Copy the secret"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    secret = page.evaluate("navigator.clipboard.readText()")
+    assert secret.startswith("whsec_"), secret
+    # Loaded again it is the webhook, without its secret, and no second one is made.
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("<script>window.pwned=1</script>")
+    assert secret not in page.content()
+    mark(page)
+    tab_to(page, page.get_by_role("button", name="Send a test"))
+    page.keyboard.press("Enter")
+    row = page.get_by_role("row", name="ping")
+    expect(row.get_by_text("taken", exact=True)).to_be_visible()
+    expect(row).to_contain_text("answered 204")
+    world("answer", status=500)
+    tab_to(page, row.get_by_role("button", name="Send again"))
+    page.keyboard.press("Enter")
+    expect(row.get_by_text("given up")).to_be_visible()
+    expect(row).to_contain_text("answered 500")
+    world("answer", status=410)
+    row.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("It answered 410")).to_be_visible()
+    world("answer", status=204)
+    page.get_by_role("button", name="Switch it on").click()
+    expect(page.get_by_role("button", name="Switch it off")).to_be_visible()
+    return webhook
+
+
+def of_two_who_change_a_webhook_one_is_told(browser, webhook):
+    one, other = browser.person("ada"), browser.person("ada")
+    for page in [one, other]:
+        page.goto(f"{ROOT}/notifications/{webhook}")
+    one.get_by_label("Name", exact=True).fill("chat")
+    one.get_by_role("button", name="Save").click()
+    expect(one.get_by_role("heading", level=1)).to_have_text("chat")
+    other.get_by_label("Name", exact=True).fill("other")
+    other.get_by_role("button", name="Save").click()
+    expect(other.get_by_role("alert")).to_contain_text("changed_in_between")
+    expect(other.get_by_role("heading", level=1)).to_have_text("chat")
+    one.get_by_role("button", name="Replace the secret").click()
+    expect(one.get_by_text("The old secret signs, too, for 24 hours.")).to_be_visible()
+    one.get_by_role("navigation", name="Console").get_by_role("link", name="Notifications").click()
+    expect(one.get_by_role("row", name="chat")).to_contain_text("https://hooks.example.com")
+    assert "/services/" not in one.content(), "the list shows no path"
+
+
+def a_webhook_is_removed(browser, webhook):
+    page = browser.person("ada")
+    page.goto(f"{ROOT}/notifications/{webhook}")
+    page.get_by_role("link", name="Remove…").click()
+    page.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_text("Nobody is told yet")).to_be_visible()
+    assert page.goto(f"{ROOT}/notifications/{webhook}").status == 404
+
+
+def a_reader_sees_and_changes_nothing(browser, integration, webhook):
     page = browser.person("rex")
     page.goto(f"{ROOT}/integrations")
     expect(page.get_by_role("link", name="Connect an account")).to_have_count(0)
@@ -237,10 +320,17 @@ def a_reader_sees_and_changes_nothing(browser, integration):
     expect(region(page)).to_contain_text("watched")
     expect(page.get_by_role("main").get_by_role("button").filter(visible=True).filter(has_not_text="Copy")).to_have_count(0)
     audit(page, "a reader's integration")
+    page.goto(f"{ROOT}/notifications/{webhook}")
+    expect(page.get_by_role("row", name="ping")).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("button").filter(visible=True).filter(has_not_text="Copy")).to_have_count(0)
+    expect(page.get_by_role("main").get_by_role("textbox")).to_have_count(0)
+    audit(page, "a reader's webhook")
     csrf = page.locator("input[name=csrf]").first.get_attribute("value")
     for path, fields in [
         ("integrations", "name=x&region=eu-central-1&way=quick"), (f"integrations/{integration}/remove", ""),
         (f"integrations/{integration}/verify", "region=eu-central-1"), (f"integrations/{integration}/rotate", "region=eu-central-1"),
+        ("notifications", "name=x&url=https://hooks.example.com/"), (f"notifications/{webhook}/secret", ""),
+        (f"notifications/{webhook}/test", ""), (f"notifications/{webhook}/switch", "on=false"), (f"notifications/{webhook}/remove", ""),
         (f"integrations/{integration}/confirm", "account=111122223333"), (f"integrations/{integration}/regions", "region=us-west-1"),
     ]:
         status = page.evaluate(
@@ -249,11 +339,11 @@ def a_reader_sees_and_changes_nothing(browser, integration):
             [f"/tenants/{TENANT}/{path}", f"csrf={csrf}&{fields}"],
         )
         assert status == 403, (path, status)
-    for path in ["integrations/new", f"integrations/{integration}/remove"]:
+    for path in ["integrations/new", f"integrations/{integration}/remove", f"notifications/{webhook}/remove"]:
         assert page.goto(f"{ROOT}/{path}").status == 403, path
 
 
-def another_tenants_pages_are_not_found(browser, integration, digest):
+def another_tenants_pages_are_not_found(browser, integration, digest, webhook):
     page = browser.person("zoe")
     mine, missing = f"/tenants/{OTHER}", f"/tenants/t-{'0' * 26}"
     def answer(path):
@@ -261,9 +351,9 @@ def another_tenants_pages_are_not_found(browser, integration, digest):
         return response.status, response.text()
     nothing = answer(f"{missing}/integrations")
     assert nothing[0] == 404
-    for path in ["", "/integrations", f"/integrations/{integration}", "/images", f"/images/{digest}", "/search?q=shop"]:
+    for path in ["", "/integrations", f"/integrations/{integration}", "/images", f"/images/{digest}", "/search?q=shop", "/notifications", f"/notifications/{webhook}"]:
         assert answer(f"/tenants/{TENANT}{path}") == nothing, path
-    for path in [f"/integrations/{integration}", f"/integrations/{integration}/remove", f"/images/{digest}"]:
+    for path in [f"/integrations/{integration}", f"/integrations/{integration}/remove", f"/images/{digest}", f"/notifications/{webhook}"]:
         assert answer(mine + path) == nothing, path
     page.goto(f"{CONSOLE}{mine}/search?q=shop")
     expect(page.get_by_text("Nothing is called")).to_be_visible()
@@ -303,12 +393,13 @@ def somebody_signs_out(browser):
     assert page.context.cookies(CONSOLE) == [], "a cookie is left"
 
 
-def everybody_can_read_every_page(browser, integration, digest):
+def everybody_can_read_every_page(browser, integration, digest, webhook):
     paths = {
         "overview": "", "integrations": "/integrations", "connect": "/integrations/new", "classic": "/integrations/new?way=classic",
         "integration": f"/integrations/{integration}", "remove": f"/integrations/{integration}/remove", "images": "/images",
         "findings": f"/images/{digest}", "packages": f"/images/{digest}?view=packages", "layers": f"/images/{digest}?view=layers",
         "changes": f"/images/{digest}?view=changes", "search": "/search?q=shop", "search-package": "/search?q=p1",
+        "notifications": "/notifications", "webhook": f"/notifications/{webhook}", "webhook-remove": f"/notifications/{webhook}/remove",
         "search-flaw": "/search?q=CVE-2026-1", "search-nothing": "/search?q=zzz",
     }
     pages = {name: ROOT + path for name, path in paths.items()}
@@ -339,10 +430,13 @@ def main():
         run(credentials_are_replaced, integration)
         run(a_region_is_added, integration)
         run(an_operator_puts_back_what_was_given_up)
-        run(a_reader_sees_and_changes_nothing, integration)
-        run(another_tenants_pages_are_not_found, integration, digest)
+        webhook = run(a_webhook_is_added_and_tested_with_the_keyboard_alone)
+        run(of_two_who_change_a_webhook_one_is_told, webhook)
+        run(a_reader_sees_and_changes_nothing, integration, webhook)
+        run(another_tenants_pages_are_not_found, integration, digest, webhook)
         run(pages_work_without_a_script)
-        run(everybody_can_read_every_page, integration, newer)
+        run(everybody_can_read_every_page, integration, newer, webhook)
+        run(a_webhook_is_removed, webhook)
         run(an_integration_is_removed, integration)
         run(somebody_signs_out)
         browser.end()

@@ -1,6 +1,9 @@
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +24,7 @@ use portwarden_core::{
     image::Images,
     integration::{Connection, Integrations},
     inventory::Inventory,
+    notification::{MemoryNotifies, NotifyRequest},
     object::MemoryObjects,
     problem::Problem,
     random::OsRandomness,
@@ -29,6 +33,7 @@ use portwarden_core::{
     tenant::Tenants,
     tenant_template::launch::LaunchPad,
     verdict::{Check, Outcome, Probe, Verdict},
+    webhook::{Begun, Outcome as Sent, WebhookKey, Webhooks},
     work::{MemoryQueues, VerifyRequest},
 };
 use portwarden_testkit::issuer::IssuerServer;
@@ -48,6 +53,10 @@ pub(crate) struct World {
     /// What the next tests find wrong.
     pub(crate) flaw: Mutex<Option<(Check, Outcome)>>,
     pub(crate) queues: Arc<MemoryQueues>,
+    pub(crate) webhooks: Webhooks,
+    notifies: Arc<MemoryNotifies>,
+    /// The status that every webhook answers with.
+    pub(crate) answer: AtomicU16,
 }
 
 struct Nobody;
@@ -79,6 +88,10 @@ const CHECKS: [Check; 20] = [
     Check::EventPath,
     Check::TemplateVersion,
 ];
+
+fn webhook_key() -> WebhookKey {
+    WebhookKey::parse("a-key-of-thirty-two-characters-00".to_owned().into()).unwrap()
+}
 
 /// Serves a router on loopback until the process ends.
 pub(crate) async fn serve(listener: TcpListener, router: Router) {
@@ -137,14 +150,15 @@ impl World {
             .unwrap();
         let (listener, address) = listen().await;
         let url = format!("http://localhost:{}", address.port());
-        let (queues, objects) = (
-            Arc::new(MemoryQueues::default()),
-            Arc::new(MemoryObjects::default()),
-        );
+        let queues = Arc::new(MemoryQueues::default());
+        let notifies = Arc::new(MemoryNotifies::default());
+        let objects = Arc::new(MemoryObjects::default());
         let outside = Outside {
             store: store.clone(),
             objects: objects.clone(),
             verifications: queues.clone(),
+            notifications: notifies.clone(),
+            webhook_key: Arc::new(webhook_key()),
             queues: queues.clone(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(OsRandomness),
@@ -158,6 +172,7 @@ impl World {
                 .parse()
                 .unwrap(),
             launch_pad: LaunchPad::new("https://templates.example/latest/t".to_owned()),
+            is_emulated: false,
         };
         let settings = IssuerSettings {
             issuer: issuer.issuer().parse().unwrap(),
@@ -172,12 +187,16 @@ impl World {
             tenants,
             integrations: Integrations::new(store.clone()),
             images: Images::new(store.clone()),
-            inventory: Inventory::new(store),
+            inventory: Inventory::new(store.clone()),
+            webhooks: Webhooks::new(store),
+            notifies,
+            answer: AtomicU16::new(204),
             objects,
             flaw: Mutex::default(),
             queues,
         });
         tokio::spawn(verify(world.clone()));
+        tokio::spawn(notify(world.clone()));
         world
     }
 
@@ -275,6 +294,48 @@ async fn verify(world: Arc<World>) {
             // As long as a test takes that a person can see under way.
             tokio::time::sleep(Duration::from_millis(300)).await;
             world.test(request).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The notifier: makes each attempt that is queued, once, and notes what was answered.
+async fn notify(world: Arc<World>) {
+    loop {
+        for (request, _) in world.notifies.take() {
+            let scope = request.scope();
+            let NotifyRequest::Deliver {
+                webhook,
+                notification,
+                attempt,
+                ..
+            } = request
+            else {
+                continue;
+            };
+            let began_at = SystemClock.now();
+            let begun = world
+                .webhooks
+                .begin(&scope, &webhook, &notification, attempt, began_at);
+            let Begun::Ours(webhook) = begun.await.unwrap() else {
+                continue;
+            };
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let status = world.answer.load(Ordering::SeqCst);
+            let outcome = match status {
+                200..=299 => Sent::Taken { status },
+                _ => Sent::Refused {
+                    status,
+                    retry_after: None,
+                },
+            };
+            let at = SystemClock.now();
+            let attempt = (&notification, attempt);
+            let finished =
+                world
+                    .webhooks
+                    .finish(&scope, &webhook, attempt, (outcome, began_at), at, &OsRandomness);
+            finished.await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -70,6 +70,19 @@ fn table() -> Vec<(&'static str, May, Option<Value>)> {
         ("showChanges", Reader, None),
         ("searchPackages", Reader, None),
         ("listImagesWithFlaw", Reader, None),
+        ("listWebhooks", Reader, None),
+        (
+            "createWebhook",
+            Administrator,
+            Some(json!({"name": "chat", "url": "https://hooks.example.com/"})),
+        ),
+        ("showWebhook", Reader, None),
+        ("changeWebhook", Administrator, Some(json!({"enabled": false}))),
+        ("removeWebhook", Administrator, None),
+        ("renewWebhookSecret", Administrator, None),
+        ("testWebhook", Administrator, None),
+        ("listDeliveries", Reader, None),
+        ("redeliver", Administrator, None),
     ]
 }
 
@@ -101,6 +114,8 @@ fn fill(path: &str, tenant: &str) -> String {
         .replace("{person}", "p-00000000000000000000000000")
         .replace("{key}", "k-00000000000000000000000000")
         .replace("{integration}", "i-00000000000000000000000000")
+        .replace("{webhook}", "w-00000000000000000000000000")
+        .replace("{notification}", "n-00000000000000000000000000")
         .replace("{account}", "111122223333")
         .replace("{region}", "eu-central-1")
         .replace("{queue}", "scan")

@@ -11,4 +11,5 @@ mod operations;
 mod pages;
 mod repetition;
 mod tokens;
+mod webhooks;
 mod world;

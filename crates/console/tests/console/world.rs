@@ -16,12 +16,14 @@ use portwarden_core::{
     access::{ApiKeys, Members, Person, Role, Sessions, Token},
     clock::{Clock as _, ManualClock},
     id::TenantId,
+    notification::MemoryNotifies,
     object::MemoryObjects,
     random::OsRandomness,
     scope::{OperatorScope, TenantScope},
-    store::MemoryStore,
+    store::{MemoryStore, Store},
     tenant::Tenants,
     tenant_template::launch::LaunchPad,
+    webhook::WebhookKey,
     work::MemoryQueues,
 };
 use portwarden_testkit::issuer::IssuerServer;
@@ -35,6 +37,7 @@ pub(crate) struct World {
     pub(crate) issuer: IssuerServer,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) queues: Arc<MemoryQueues>,
+    pub(crate) notifies: Arc<MemoryNotifies>,
     pub(crate) objects: Arc<MemoryObjects>,
     pub(crate) clock: ManualClock,
     pub(crate) tenants: [TenantId; 2],
@@ -79,12 +82,21 @@ impl Answer {
     }
 }
 
+fn webhook_key() -> WebhookKey {
+    WebhookKey::parse("a-key-of-thirty-two-characters-00".to_owned().into()).unwrap()
+}
+
 pub(crate) fn operator() -> OperatorScope {
     OperatorScope::of_this_process()
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::over(|store| store).await
+    }
+
+    /// A console that sees its table through something.
+    pub(crate) async fn over(seen: impl FnOnce(Arc<MemoryStore>) -> Arc<dyn Store>) -> Self {
         let people = [
             ("ada", "Ada"),
             ("rex", "Rex"),
@@ -116,12 +128,15 @@ impl World {
         let olga = Person::proven(issuer.issuer(), "olga", "Olga");
         members.add_operator(operator(), &olga, now).await.unwrap();
         let queues = Arc::new(MemoryQueues::default());
+        let notifies = Arc::new(MemoryNotifies::default());
         let objects = Arc::new(MemoryObjects::default());
         let failures = Arc::new(Failures::default());
         let outside = Outside {
-            store: store.clone(),
+            store: seen(store.clone()),
             objects: objects.clone(),
             verifications: queues.clone(),
+            notifications: notifies.clone(),
+            webhook_key: Arc::new(webhook_key()),
             queues: queues.clone(),
             clock: Arc::new(clock.clone()),
             randomness: Arc::new(OsRandomness),
@@ -135,6 +150,7 @@ impl World {
                 .parse()
                 .unwrap(),
             launch_pad: LaunchPad::new("https://templates.example/t".to_owned()),
+            is_emulated: false,
         };
         let settings = IssuerSettings {
             issuer: issuer.issuer().parse().unwrap(),
@@ -147,6 +163,7 @@ impl World {
             issuer,
             store,
             queues,
+            notifies,
             objects,
             clock,
             tenants: tenants.try_into().unwrap(),

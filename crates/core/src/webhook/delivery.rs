@@ -61,6 +61,19 @@ pub enum DeliveryState {
     Cancelled,
 }
 
+impl DeliveryState {
+    /// Returns a short name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Sending { .. } => "sending",
+            Self::Delivered => "delivered",
+            Self::GivenUp => "given_up",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {

@@ -24,7 +24,9 @@ use crate::{
     name::{NameError, parse_name},
     random::Randomness,
     scope::TenantScope,
-    store::{Change, Condition, Key, Partition, Store, StoreError, Stored, Write, try_write, update},
+    store::{
+        Change, Condition, Key, Partition, Revision, Store, StoreError, Stored, Write, try_write, update,
+    },
 };
 
 /// An address that a tenant wants to be told at.
@@ -49,6 +51,31 @@ pub struct Webhook {
     /// When something was taken last, to the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<Timestamp>,
+    /// Counts what people have changed of it: what deliveries note of it meanwhile is in nobody's way.
+    #[serde(default)]
+    pub edits: u64,
+}
+
+/// What people change of a webhook; what is none stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookChange {
+    /// What people call it from now on, as [`parse_name`] takes it.
+    pub name: Option<String>,
+    /// Where it is from now on; its secret stays.
+    pub url: Option<WebhookUrl>,
+    /// Whether it is sent anything from now on.
+    pub enabled: Option<bool>,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edited {
+    /// It is made, or it is as it was.
+    Done(Webhook),
+    /// Somebody else has changed the webhook meanwhile.
+    Changed,
+    /// There is no such webhook.
+    Missing,
 }
 
 /// Since when and why nothing is sent to a webhook.
@@ -123,6 +150,11 @@ impl Webhook {
         self.disabled.is_none()
     }
 
+    /// Names what people have made of it, to be compared when somebody changes it.
+    pub fn revision(&self) -> Revision {
+        Revision(self.edits)
+    }
+
     /// Returns its secrets that sign at a time, the newest first.
     pub fn secrets(&self, scope: &TenantScope, key: &WebhookKey, now: Timestamp) -> Vec<WebhookSecret> {
         let mut secrets = vec![key.secret(scope, &self.id, self.generation)];
@@ -165,6 +197,7 @@ impl Webhooks {
             renewed_at: None,
             disabled: None,
             delivered_at: None,
+            edits: 0,
         };
         let write = Write::put(key_of(scope, &webhook.id), &webhook, Condition::Absent);
         try_write(&*self.store, &[write]).await?;
@@ -193,6 +226,47 @@ impl Webhooks {
         try_write(&*self.store, &[delete]).await
     }
 
+    /// Changes a webhook, if nobody has since `seen`; without it, whatever is there is changed.
+    pub async fn edit(
+        &self,
+        scope: &TenantScope,
+        id: &WebhookId,
+        wanted: &WebhookChange,
+        seen: Option<Revision>,
+        now: Timestamp,
+    ) -> Result<Edited, StoreError> {
+        update(&*self.store, &key_of(scope, id), |stored: Option<Webhook>| {
+            let Some(before) = stored else {
+                return Change::Keep(Edited::Missing);
+            };
+            if seen.is_some_and(|seen| seen != before.revision()) {
+                return Change::Keep(Edited::Changed);
+            }
+            let mut after = before.clone();
+            if let Some(name) = &wanted.name {
+                after.name.clone_from(name);
+            }
+            if let Some(url) = &wanted.url {
+                after.url.clone_from(url);
+            }
+            let asked = Disabled {
+                at: now,
+                reason: DisabledReason::Asked,
+            };
+            match wanted.enabled {
+                Some(true) => after.disabled = None,
+                Some(false) => drop(after.disabled.get_or_insert(asked)),
+                None => {}
+            }
+            if after == before {
+                return Change::Keep(Edited::Done(before));
+            }
+            after.edits += 1;
+            Change::Put(after.clone(), Edited::Done(after))
+        })
+        .await
+    }
+
     /// Switches a webhook on again, or off; returns it, if there is one.
     pub async fn enable(
         &self,
@@ -201,12 +275,14 @@ impl Webhooks {
         enabled: bool,
         now: Timestamp,
     ) -> Result<Option<Webhook>, StoreError> {
-        let disabled = (!enabled).then_some(Disabled {
-            at: now,
-            reason: DisabledReason::Asked,
-        });
-        self.change(scope, id, |webhook| webhook.disabled = disabled)
-            .await
+        let wanted = WebhookChange {
+            enabled: Some(enabled),
+            ..WebhookChange::default()
+        };
+        Ok(match self.edit(scope, id, &wanted, None, now).await? {
+            Edited::Done(webhook) => Some(webhook),
+            Edited::Changed | Edited::Missing => None,
+        })
     }
 
     /// Gives a webhook a new secret, which is shown once; the old one signs, too, for [`OLD_SECRET_SIGNS`].
@@ -221,6 +297,7 @@ impl Webhooks {
             .change(scope, id, |webhook| {
                 webhook.generation += 1;
                 webhook.renewed_at = Some(now);
+                webhook.edits += 1;
             })
             .await?;
         Ok(renewed.map(|webhook| key.secret(scope, &webhook.id, webhook.generation)))

@@ -356,6 +356,53 @@ async fn a_tenants_webhooks_are_its_own_and_few_and_their_names_are_names() {
 }
 
 #[tokio::test]
+async fn of_two_changes_of_what_both_have_read_one_is_made_and_deliveries_are_in_nobodys_way() {
+    let world = World::new();
+    let webhook = world.webhook().await;
+    let edit = async |wanted: WebhookChange, seen: Option<Revision>| {
+        let edited = world
+            .webhooks
+            .edit(&world.scope, &webhook.id, &wanted, seen, start())
+            .await;
+        edited.unwrap()
+    };
+    let named = |name: &str| WebhookChange {
+        name: Some(name.to_owned()),
+        ..WebhookChange::default()
+    };
+    let seen = webhook.revision();
+    let told = world.tell(start()).await;
+    world.attempt(&webhook, &told.id, 1, TAKEN, start()).await;
+    let Edited::Done(first) = edit(named("first"), Some(seen)).await else {
+        panic!("only a delivery came between");
+    };
+    assert!(first.delivered_at.is_some(), "what was noted meanwhile stays");
+    assert_eq!(edit(named("second"), Some(seen)).await, Edited::Changed);
+    assert_eq!(
+        edit(named("first"), Some(first.revision())).await,
+        Edited::Done(first.clone())
+    );
+    // Another address keeps the secret, and switching off twice keeps the reason.
+    let url = WebhookUrl::parse("https://other.example.com/").unwrap();
+    let moved = WebhookChange {
+        url: Some(url.clone()),
+        enabled: Some(false),
+        ..WebhookChange::default()
+    };
+    let Edited::Done(moved) = edit(moved, Some(first.revision())).await else {
+        panic!("nobody else changed it");
+    };
+    assert_eq!((&moved.url, moved.generation), (&url, 1));
+    assert_eq!(moved.disabled.unwrap().reason, DisabledReason::Asked);
+    let again = world
+        .webhooks
+        .enable(&world.scope, &webhook.id, false, start() + OLD_SECRET_SIGNS);
+    assert_eq!(again.await.unwrap().as_ref(), Some(&moved));
+    world.webhooks.remove(&world.scope, &webhook.id).await.unwrap();
+    assert_eq!(edit(named("x"), None).await, Edited::Missing);
+}
+
+#[tokio::test]
 async fn a_new_secret_signs_beside_the_old_one_for_a_day() {
     let world = World::new();
     let webhook = world.webhook().await;

@@ -111,6 +111,10 @@ function rest() {
 const fragment = document.querySelector("input[data-fragment]");
 if (fragment && location.hash.length > 1) fragment.value = decodeURIComponent(location.hash.slice(1));
 
+// The answer to a form gets the address of what it shows, so that loading it again sends nothing again.
+const shown = document.querySelector("[data-address]");
+if (shown) history.replaceState(null, "", shown.dataset.address);
+
 for (const part of document.querySelectorAll("[data-live][id]")) known.set(part.id, part.innerHTML);
 attend(document);
 setInterval(() => { for (const time of document.querySelectorAll("time[datetime]")) time.textContent = ago(time); }, 20000);

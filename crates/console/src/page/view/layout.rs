@@ -50,6 +50,8 @@ pub enum Section {
     Integrations,
     /// Images and their reports.
     Images,
+    /// Who is told what changes.
+    Notifications,
     /// How to connect.
     Guide,
     /// The operator's view.
@@ -145,6 +147,7 @@ fn navigation(frame: &Frame<'_>, visitor: Visitor<'_>) -> Markup {
                         li { a href=(root) aria-current=[current(Section::Overview)] { "Overview" } }
                         li { a href={ (root) "/integrations" } aria-current=[current(Section::Integrations)] { "Integrations" } }
                         li { a href={ (root) "/images" } aria-current=[current(Section::Images)] { "Images" } }
+                        li { a href={ (root) "/notifications" } aria-current=[current(Section::Notifications)] { "Notifications" } }
                     }
                     @if visitor.is_operator {
                         li { a href="/operations" aria-current=[current(Section::Operations)] { "Operations" } }
