@@ -46,6 +46,9 @@ struct Record {
     fingerprint: String,
     begun_at: Timestamp,
     answer: Option<KeptAnswer>,
+    /// Whether it failed, and nobody knows how far it came.
+    #[serde(default)]
+    interrupted: bool,
 }
 
 /// What becomes of a write under a key.
@@ -84,6 +87,7 @@ impl Ticket {
             fingerprint: self.fingerprint.clone(),
             begun_at: self.begun_at,
             answer,
+            interrupted: false,
         }
     }
 }
@@ -137,7 +141,7 @@ impl Writes {
             Begun::OtherWrite
         } else if let Some(answer) = record.answer {
             Begun::Done(answer)
-        } else if now.duration_since(record.begun_at) < UNDER_WAY {
+        } else if !record.interrupted && now.duration_since(record.begun_at) < UNDER_WAY {
             Begun::UnderWay
         } else {
             Begun::Interrupted
@@ -157,6 +161,18 @@ impl Writes {
     /// Keeps the answer of a write that was done.
     pub async fn finish(&self, ticket: Ticket, answer: KeptAnswer) -> Result<(), StoreError> {
         let record = ticket.record(Some(answer));
+        let condition = Condition::Unchanged(ticket.revision);
+        let write = Write::put(ticket.key, &record, condition).expiring(ticket.begun_at + KEPT);
+        try_write(&*self.store, &[write]).await?;
+        Ok(())
+    }
+
+    /// Keeps that a write failed without anybody knowing how far it came, so that it is not done again.
+    pub async fn leave(&self, ticket: Ticket) -> Result<(), StoreError> {
+        let record = Record {
+            interrupted: true,
+            ..ticket.record(None)
+        };
         let condition = Condition::Unchanged(ticket.revision);
         let write = Write::put(ticket.key, &record, condition).expiring(ticket.begun_at + KEPT);
         try_write(&*self.store, &[write]).await?;
@@ -228,7 +244,12 @@ mod tests {
                 panic!("{key} is new");
             };
             writes.forget(ticket).await.unwrap();
-            assert!(matches!(begin(desk, key, "y", now).await, Begun::First(_)));
+            let Begun::First(ticket) = begin(desk.clone(), key, "y", now).await else {
+                panic!("{key} is forgotten");
+            };
+            // What failed halfway is not begun again, not even at once.
+            writes.leave(ticket).await.unwrap();
+            assert!(matches!(begin(desk, key, "y", now).await, Begun::Interrupted));
         }
     }
 }

@@ -56,8 +56,9 @@ pub(crate) async fn once(
         .await?;
     match begun {
         Begun::First(ticket) => {
+            let is_repeatable = parts.method.is_idempotent();
             let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-            keep(&console, ticket, response).await
+            keep(&console, ticket, is_repeatable, response).await
         }
         Begun::Done(answer) => Ok(again(answer)),
         Begun::UnderWay => Err(Refusal::conflict(
@@ -126,9 +127,28 @@ fn fingerprint(parts: &Parts, body: &Bytes) -> String {
 /// Headers of an answer that are part of it.
 const KEPT_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
 
-/// Keeps an answer that says that the write was done; one that was refused has changed nothing and can be sent again.
-async fn keep(console: &Console, ticket: Ticket, response: Response) -> Result<Response, Refusal> {
-    if !response.status().is_success() {
+/// Keeps what became of a write: the answer of one that was done, or that one failed and may be done all the same.
+///
+/// One that was refused has changed nothing, and one that has the same effect however often it is done does no harm: both
+/// can be sent again.
+async fn keep(
+    console: &Console,
+    ticket: Ticket,
+    is_repeatable: bool,
+    response: Response,
+) -> Result<Response, Refusal> {
+    let status = response.status();
+    if status.is_server_error() && !is_repeatable {
+        // Left as it is, it counts as interrupted in half a minute.
+        if let Err(error) = console.writes.leave(ticket).await {
+            tracing::warn!(
+                outcome.error = portwarden_core::problem::chain(&error),
+                "a write that failed is not marked"
+            );
+        }
+        return Ok(response);
+    }
+    if !status.is_success() {
         console.writes.forget(ticket).await?;
         return Ok(response);
     }

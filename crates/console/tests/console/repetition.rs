@@ -1,9 +1,123 @@
 //! Writes that are sent again, and changes of two people at once.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicIsize, Ordering},
+};
+
+use async_trait::async_trait;
 use http::{Method, StatusCode};
-use serde_json::json;
+use portwarden_core::store::{
+    Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError,
+};
+use serde_json::{Value, json};
 
 use crate::world::{Answer, World};
+
+/// A table that loses the answer to one write, which it has made or not.
+struct Lossy {
+    table: Arc<MemoryStore>,
+    /// How many writes are answered before that one.
+    answered: Arc<AtomicIsize>,
+    is_made: bool,
+}
+
+#[async_trait]
+impl Store for Lossy {
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        self.table.get(key).await
+    }
+
+    async fn query(
+        &self,
+        partition: &Partition,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.table.query(partition, prefix, after, limit).await
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<(), WriteError> {
+        let is_lost = self.answered.fetch_sub(1, Ordering::SeqCst) == 0;
+        if !is_lost || self.is_made {
+            self.table.write(writes).await?;
+        }
+        let lost = || WriteError::Store(StoreError::Unavailable("the answer is lost".into()));
+        if is_lost { Err(lost()) } else { Ok(()) }
+    }
+}
+
+/// A world whose table loses an answer once it is told how many are given before.
+async fn lossy(is_made: bool) -> (World, Arc<AtomicIsize>) {
+    let answered = Arc::new(AtomicIsize::new(-1));
+    let told = answered.clone();
+    let world = World::over(move |table| {
+        Arc::new(Lossy {
+            table,
+            answered,
+            is_made,
+        })
+    });
+    (world.await, told)
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_has_one_effect_or_none() {
+    let things = [
+        ("/integrations", json!({"name": "n", "regions": ["eu-central-1"]})),
+        (
+            "/webhooks",
+            json!({"name": "n", "url": "https://hooks.example.com/"}),
+        ),
+        ("/api-keys", json!({"name": "n", "role": "reader", "days": 1})),
+    ];
+    for is_made in [true, false] {
+        let (world, answered) = lossy(is_made).await;
+        let ada = world.token("ada");
+        for (rest, body) in &things {
+            let list = world.path(0, rest);
+            let send = async |key: &str| {
+                let key = format!("{rest}{key}");
+                let headers = [("idempotency-key", &*key)];
+                world
+                    .call_with(&ada, Method::POST, &list, Some(body.clone()), &headers)
+                    .await
+            };
+            let count = async || {
+                let listed: Value = world.get(&ada, &list).await.json();
+                listed["items"].as_array().unwrap().len()
+            };
+            // That it is begun is written first.
+            answered.store(1, Ordering::SeqCst);
+            assert_eq!(send("one").await.code(), "unavailable", "{rest}");
+            assert_eq!(count().await, usize::from(is_made), "{rest}");
+            for _ in 0..2 {
+                assert_eq!(send("one").await.code(), "write_interrupted", "{rest}");
+            }
+            assert_eq!(count().await, usize::from(is_made), "{rest}");
+            assert_eq!(send("two").await.status, StatusCode::CREATED, "{rest}");
+            assert_eq!(count().await, usize::from(is_made) + 1, "{rest}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_has_one_effect_however_often_it_is_done_is_done_again() {
+    let (world, answered) = lossy(true).await;
+    let ada = world.token("ada");
+    let made = create(&world, &ada, "one", "production").await;
+    let path = format!("{}/regions/us-east-1", made.header("location"));
+    let put = async || {
+        let headers = [("idempotency-key", "two")];
+        world.call_with(&ada, Method::PUT, &path, None, &headers).await
+    };
+    answered.store(1, Ordering::SeqCst);
+    assert_eq!(put().await.code(), "unavailable");
+    assert_eq!(put().await.status, StatusCode::NO_CONTENT);
+    let regions = world.get(&ada, made.header("location")).await.json()["regions"].clone();
+    assert_eq!(regions.as_object().unwrap().len(), 2);
+}
 
 async fn create(world: &World, who: &str, key: &str, name: &str) -> Answer {
     let body = json!({"name": name, "regions": ["eu-central-1"], "classic": {"username": "events"}});
