@@ -5,7 +5,7 @@ use portwarden_core::{
     object::Document,
     scope::TenantScope,
 };
-use portwarden_oci::Digest;
+use portwarden_oci::{Digest, Tag};
 use portwarden_report::{ImageFindings, Report, Snapshot, compare};
 use serde::de::DeserializeOwned;
 
@@ -71,9 +71,11 @@ async fn read_as<T: DeserializeOwned>(
     bytes.map(parse).transpose()
 }
 
-/// An image that was pushed earlier, and what has changed since.
+/// The image that a tag named before another, and what has changed since.
 pub(crate) struct Since {
-    /// The earlier image.
+    /// The tag.
+    pub(crate) tag: Tag,
+    /// The image before.
     pub(crate) image: ImageSummary,
     /// Its findings.
     pub(crate) findings: ImageFindings,
@@ -81,13 +83,7 @@ pub(crate) struct Since {
     pub(crate) changes: portwarden_report::Changes,
 }
 
-/// How many earlier images are looked at, until one has a report.
-const LOOKED_AT: usize = 20;
-
-/// Compares an image with the one before it in its repository; none if there is none that can be compared.
-///
-/// The one before is the newest that was pushed earlier to the first place where the image lies, and was matched; the
-/// images of its own platforms, which are pushed just before an index, are not meant.
+/// Compares an image with the one before, in the first place where it lies; none if there is none that can be compared.
 pub(crate) async fn since_the_one_before(
     console: &Context,
     scope: &TenantScope,
@@ -105,37 +101,30 @@ pub(crate) async fn since_the_one_before(
     let Some(location) = first else {
         return Ok(None);
     };
-    let older = console
-        .images
-        .older(scope, &image.digest, location, LOOKED_AT)
-        .await?;
-    let is_part = |digest: &Digest| report.platforms.iter().any(|platform| platform.digest == *digest);
-    for candidate in older.into_iter().filter(|older| !is_part(&older.digest)) {
-        let Some(before) = console.images.summary(scope, &candidate.digest).await? else {
-            continue;
-        };
-        if before.findings.is_none() {
-            continue;
-        }
-        let old = (
-            self::report(console, scope, &before).await?,
-            self::findings(console, scope, &before).await?,
-        );
-        let (Some(old_report), Some(old_findings)) = old else {
-            continue;
-        };
-        let changes = compare(
-            &Snapshot::of_report(&old_report, &old_findings),
-            &Snapshot::of_report(report, findings),
-            None,
-        )
-        // Only a database can fail, and there is none.
-        .unwrap_or_default();
-        return Ok(Some(Since {
-            image: before,
-            findings: old_findings,
-            changes,
-        }));
-    }
-    Ok(None)
+    let Some((tag, before)) = console.inventory.before(scope, &image.digest, location).await? else {
+        return Ok(None);
+    };
+    let Some(before) = console.images.summary(scope, &before.digest).await? else {
+        return Ok(None);
+    };
+    let old = (
+        self::report(console, scope, &before).await?,
+        self::findings(console, scope, &before).await?,
+    );
+    let (Some(old_report), Some(old_findings)) = old else {
+        return Ok(None);
+    };
+    let changes = compare(
+        &Snapshot::of_report(&old_report, &old_findings),
+        &Snapshot::of_report(report, findings),
+        None,
+    )
+    // Only a database can fail, and there is none.
+    .unwrap_or_default();
+    Ok(Some(Since {
+        tag,
+        image: before,
+        findings: old_findings,
+        changes,
+    }))
 }

@@ -1,10 +1,10 @@
-//! What is wrong with an image, and what has changed since the one before it.
+//! What is wrong with an image, and what has changed since the one before.
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use portwarden_advisories::Level;
 use portwarden_core::id::TenantId;
-use portwarden_oci::Digest;
+use portwarden_oci::{Digest, Tag};
 use portwarden_report::{ChangesEvent, PlacedFinding, Side};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -128,6 +128,9 @@ pub(crate) async fn list(
 /// What has changed since another image.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChangesView {
+    /// The tag that named the image before, and names this one now.
+    #[schema(value_type = String)]
+    tag: Tag,
     /// The image before.
     before: ImageView,
     /// What came and went, the worst first, as `docs/schema` describes it.
@@ -135,7 +138,7 @@ pub(crate) struct ChangesView {
     changes: ChangesEvent,
 }
 
-/// Tells what has changed since the image that was pushed to the same repository before.
+/// Tells what has changed since the image that a tag of this one named before.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}/images/{digest}/changes",
@@ -168,5 +171,6 @@ pub(crate) async fn changes(
     Ok(Json(ChangesView {
         changes: since.changes.event(&since.findings, &findings),
         before: since.image.into(),
+        tag: since.tag,
     }))
 }

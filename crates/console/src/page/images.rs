@@ -157,7 +157,9 @@ pub(super) async fn show(
         locations: &locations,
         report: report.as_ref(),
         findings: findings.as_ref(),
-        since: since.as_ref().map(|since| (&since.image, &since.changes)),
+        since: since
+            .as_ref()
+            .map(|since| (&since.tag, &since.image, &since.changes)),
         wanted,
         now: console.clock.now(),
     };

@@ -9,7 +9,7 @@ use portwarden_core::{
     clock::Clock as _,
     id::{IntegrationId, Region, RequestId},
     image::{Claimed, Location, Presence, ScanResult},
-    inventory::{Entry, Matching, PackageKey},
+    inventory::{Entry, Matching, PackageKey, TagPlace, Tagged},
     object::{Document, WriteObject as _},
     problem::Problem,
     random::OsRandomness,
@@ -81,11 +81,14 @@ struct Push {
     integration: IntegrationId,
     repository: String,
     tag: String,
+    /// Tells images of one tag apart.
+    #[serde(default)]
+    build: u32,
 }
 
 async fn push(State(world): State<Arc<World>>, Json(push): Json<Push>) -> Json<Value> {
     let now = SystemClock.now();
-    let digest = Digest::of(format!("{}:{}", push.repository, push.tag).as_bytes());
+    let digest = Digest::of(format!("{}:{} {}", push.repository, push.tag, push.build).as_bytes());
     let tags = [push.tag.parse().unwrap()].into();
     let location = Location {
         integration: push.integration,
@@ -154,7 +157,7 @@ async fn report(State(world): State<Arc<World>>, Json(scanned): Json<Scanned>) {
     index(&world, &scanned).await;
 }
 
-/// Notes where each package and flaw is, and how many there are.
+/// Notes where each package and flaw is, how many there are, and what the image's tags name now.
 async fn index(world: &World, scanned: &Scanned) {
     let (scope, digest) = (world.scope(), &scanned.digest);
     let entry = |number: usize| Entry {
@@ -192,6 +195,25 @@ async fn index(world: &World, scanned: &Scanned) {
         .inventory
         .keep_matching(&scope, digest, &state, &matching, None);
     assert!(kept.await.unwrap());
+    let location = &state.locations[0];
+    let moved = world
+        .inventory
+        .moved_tags(&scope, digest, location)
+        .await
+        .unwrap();
+    let places: Vec<&TagPlace> = moved.iter().map(|(place, _)| place).collect();
+    let to = Tagged {
+        digest: *digest,
+        catalog_version: CATALOG_VERSION,
+        observed_at: location.observed_at,
+    };
+    assert!(
+        world
+            .inventory
+            .move_tags(&scope, &places, &to, None)
+            .await
+            .unwrap()
+    );
 }
 
 #[derive(Deserialize)]

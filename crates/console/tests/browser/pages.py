@@ -184,12 +184,14 @@ def images_are_found(browser, digest):
 
 
 def what_changed_is_told(browser, integration):
-    digest = world("push", integration=integration, repository="shop/web", tag="1.5")["digest"]
+    other = world("push", integration=integration, repository="shop/web", tag="nightly")["digest"]
+    world("report", digest=other, name=HOSTILE, packages=8)
+    digest = world("push", integration=integration, repository="shop/web", tag="1.4", build=2)["digest"]
     world("report", digest=digest, name=HOSTILE, packages=90)
     page = browser.person("ada")
     page.goto(f"{ROOT}/images/{digest}")
     page.get_by_role("link", name="Changes").click()
-    expect(page.get_by_role("link", name="shop/web:1.4")).to_be_visible()
+    expect(page.get_by_text("Compared with what 1.4 named before")).to_be_visible()
     expect(page.get_by_text("30 went", exact=False)).to_be_visible()
     expect(page.locator("table.rows").first).to_contain_text("the package went")
     for name in ["Report HTML", "Findings SARIF", "SBOM SPDX JSON"]:

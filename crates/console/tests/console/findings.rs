@@ -4,14 +4,14 @@ use axum::body::Body;
 use http::{Request, StatusCode, header};
 use portwarden_core::{
     clock::Clock as _,
-    inventory::{Entry, Inventory, Matching, PackageKey},
+    inventory::{Entry, Inventory, Matching, PackageKey, TagPlace, Tagged},
     object::{Document, WriteObject as _},
 };
 use portwarden_oci::Digest;
 use serde_json::{Value, json};
 
 use crate::{
-    images::{CATALOG, scanned},
+    images::{CATALOG, scanned_as},
     world::World,
 };
 
@@ -64,9 +64,13 @@ fn documents(digest: &Digest, world: &World, flaws: Flaws<'_>) -> [(Document, Va
     [(Document::Report, report), (Document::Findings, findings)]
 }
 
-/// Puts an image with flaws into the first tenant's repository, matched and in the index.
+/// Puts an image with flaws into the first tenant's repository, matched and in the index, as its latest one.
 async fn flawed(world: &World, content: &[u8], flaws: Flaws<'_>) -> Digest {
-    let (digest, scope) = (scanned(world, content).await, world.scope(0));
+    flawed_as(world, content, "latest", flaws).await
+}
+
+async fn flawed_as(world: &World, content: &[u8], tag: &str, flaws: Flaws<'_>) -> Digest {
+    let (digest, scope) = (scanned_as(world, content, tag).await, world.scope(0));
     for (document, content) in documents(&digest, world, flaws) {
         let key = scope.image_object(&digest, CATALOG, document);
         let content = content.to_string().into_bytes();
@@ -109,6 +113,16 @@ async fn flawed(world: &World, content: &[u8], flaws: Flaws<'_>) -> Digest {
             .await
             .unwrap()
     );
+    // As the matcher does, which tells what changed.
+    let location = &state.locations[0];
+    let moved = inventory.moved_tags(&scope, &digest, location).await.unwrap();
+    let places: Vec<&TagPlace> = moved.iter().map(|(place, _)| place).collect();
+    let to = Tagged {
+        digest,
+        catalog_version: CATALOG,
+        observed_at: location.observed_at,
+    };
+    assert!(inventory.move_tags(&scope, &places, &to, None).await.unwrap());
     world.clock.advance(std::time::Duration::from_mins(1));
     digest
 }
@@ -220,9 +234,11 @@ async fn reports_come_in_every_format() {
 }
 
 #[tokio::test]
-async fn an_image_is_compared_with_the_one_before_it_in_its_repository() {
+async fn an_image_is_compared_with_the_one_that_its_tag_named_before() {
     let world = World::new().await;
     let old = flawed(&world, b"old", &[(1, true, false), (2, false, false)]).await;
+    // Newer, in the same repository, and no predecessor: another tag names it.
+    let other = flawed_as(&world, b"other", "nightly", &[(9, true, false)]).await;
     let new = flawed(&world, b"new", &[(2, false, false), (3, true, false)]).await;
     let rex = world.token("rex");
     let changes = async |digest: &Digest| {
@@ -231,13 +247,16 @@ async fn an_image_is_compared_with_the_one_before_it_in_its_repository() {
     };
     let told = changes(&new).await.json();
     assert_eq!(told["before"]["digest"], old.to_string());
+    assert_eq!(told["tag"], "latest");
     assert_eq!(
         told["changes"]["counts"],
         json!({"new": 1, "fixed": 1, "suppressed": 0, "stillThere": 1})
     );
     assert_eq!(told["changes"]["new"][0]["id"], "CVE-2026-3");
     assert_eq!(told["changes"]["fixed"][0]["cause"]["kind"], "package_removed");
-    assert_eq!(changes(&old).await.status, StatusCode::NOT_FOUND);
+    for first in [&old, &other] {
+        assert_eq!(changes(first).await.status, StatusCode::NOT_FOUND);
+    }
     let page = page(&world, &format!("/images/{new}?view=changes")).await;
     assert!(
         page.contains("1 finding came") && page.contains("the package went"),

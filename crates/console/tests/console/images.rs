@@ -16,8 +16,13 @@ use crate::world::World;
 
 pub(crate) const CATALOG: u32 = 7;
 
-/// Puts a scanned image into the first tenant's repository.
+/// Puts a scanned image into the first tenant's repository, as its latest one.
 pub(crate) async fn scanned(world: &World, content: &[u8]) -> Digest {
+    scanned_as(world, content, "latest").await
+}
+
+/// Puts a scanned image into the first tenant's repository.
+pub(crate) async fn scanned_as(world: &World, content: &[u8], tag: &str) -> Digest {
     let (images, scope, now) = (
         Images::new(world.store.clone()),
         world.scope(0),
@@ -25,12 +30,12 @@ pub(crate) async fn scanned(world: &World, content: &[u8]) -> Digest {
     );
     let digest = Digest::of(content);
     let location = Location {
-        integration: IntegrationId::generate(&OsRandomness),
+        integration: IntegrationId::operator(),
         account: "111122223333".parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
         repository: "shop/web".parse().unwrap(),
         presence: Presence::Present {
-            tags: BTreeSet::from(["latest".parse().unwrap()]),
+            tags: BTreeSet::from([tag.parse().unwrap()]),
             pushed_at: Some(now),
             archived: false,
         },

@@ -320,26 +320,6 @@ impl Images {
         self.list(&repository.images(scope), "", after, limit).await
     }
 
-    /// Returns the images that lie where one of them lies and were pushed before it, the newest first, at most `limit`.
-    pub async fn older(
-        &self,
-        scope: &TenantScope,
-        digest: &Digest,
-        location: &Location,
-        limit: usize,
-    ) -> Result<Vec<Located>, StoreError> {
-        let entry = Located {
-            digest: *digest,
-            location: location.clone(),
-        };
-        let cursor = Cursor::at(&repository_key(scope, &entry));
-        let repository = RepositoryId::of(location);
-        let list = self
-            .in_repository(scope, &repository, Some(&cursor), limit)
-            .await?;
-        Ok(list.items)
-    }
-
     /// Returns a page of a tenant's repositories, or of one registry's, in the order of their names: all in which an image
     /// lies or lay.
     pub async fn repositories(

@@ -1,4 +1,5 @@
-//! Which image each tag named last, of those that were matched: what a new image of the tag is compared with.
+//! Which image each tag named last, of those that were matched, and which one it named before: what an image is compared
+//! with, wherever what changed is told or shown.
 
 use jiff::Timestamp;
 use portwarden_oci::{Digest, RepositoryName, Tag};
@@ -26,6 +27,7 @@ pub struct TagPlace {
     pub tag: Tag,
     /// What was there when it was read.
     revision: Option<Revision>,
+    before: Option<Tagged>,
 }
 
 /// The image that a tag named last.
@@ -39,8 +41,22 @@ pub struct Tagged {
     pub observed_at: Timestamp,
 }
 
+/// What is stored of a tag.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// The image that it names.
+    #[serde(flatten)]
+    now: Tagged,
+    /// The one that it named before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Tagged>,
+}
+
 /// So many tags are moved in one transaction, besides what is told of it.
 const AT_ONCE: usize = 90;
+
+/// Of so many of its tags it is looked up what they named before an image: people look at one, and most have a few.
+const LOOKED_AT: usize = 20;
 
 fn partition(scope: &TenantScope, integration: &IntegrationId) -> Partition {
     scope.partition(&["tags", integration.as_str()])
@@ -75,10 +91,13 @@ impl Inventory {
                 repository: location.repository.clone(),
                 tag: tag.clone(),
                 revision: None,
+                before: None,
             };
             let stored = self.store.get(&place.key(scope)).await?;
             place.revision = stored.as_ref().map(|stored| stored.revision);
-            let before: Option<Tagged> = stored.map(|stored| stored.parse()).transpose()?;
+            let record: Option<Record> = stored.map(|stored| stored.parse()).transpose()?;
+            let before = record.map(|record| record.now);
+            place.before = before;
             if before
                 .is_none_or(|before| before.digest != *digest && before.observed_at < location.observed_at)
             {
@@ -86,6 +105,44 @@ impl Inventory {
             }
         }
         Ok(moved)
+    }
+
+    /// Returns the image before one in a place: what a tag of it named until it named this one; of several, the newest.
+    ///
+    /// What a tag names for the first time has none, and neither has what its tags do not name any more.
+    pub async fn before(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        location: &Location,
+    ) -> Result<Option<(Tag, Tagged)>, StoreError> {
+        let Presence::Present { tags, .. } = &location.presence else {
+            return Ok(None);
+        };
+        let mut newest: Option<(Tag, Tagged)> = None;
+        for tag in tags.iter().take(LOOKED_AT) {
+            let place = TagPlace {
+                integration: location.integration.clone(),
+                region: location.region.clone(),
+                repository: location.repository.clone(),
+                tag: tag.clone(),
+                revision: None,
+                before: None,
+            };
+            let stored = self.store.get(&place.key(scope)).await?;
+            let record: Option<Record> = stored.map(|stored| stored.parse()).transpose()?;
+            let before = record
+                .filter(|record| record.now.digest == *digest)
+                .and_then(|record| record.before);
+            if let Some(before) = before
+                && newest
+                    .as_ref()
+                    .is_none_or(|(_, newest)| newest.observed_at < before.observed_at)
+            {
+                newest = Some((place.tag, before));
+            }
+        }
+        Ok(newest)
     }
 
     /// Notes that tags name another image now, unless somebody else did meanwhile, together with what is told of it; tells
@@ -100,7 +157,11 @@ impl Inventory {
         for some in places.chunks(AT_ONCE) {
             let put = |place: &&TagPlace| {
                 let condition = place.revision.map_or(Condition::Absent, Condition::Unchanged);
-                Write::put(place.key(scope), to, condition)
+                let record = Record {
+                    now: *to,
+                    before: place.before,
+                };
+                Write::put(place.key(scope), &record, condition)
             };
             let mut writes: Vec<Write> = some.iter().map(put).collect();
             if let Some(news) = news.take() {

@@ -448,3 +448,77 @@ async fn lists_show_how_many_findings_count() {
     let summary = images.summary(&scope, &digest).await.unwrap().unwrap();
     assert_eq!(summary, listed().await[0]);
 }
+
+/// Lets tags of a place name an image, as ECR said at a time.
+async fn tag(world: &World, name: &str, tags: &[&str], at: i64) -> Location {
+    let observed_at = Timestamp::from_second(at).unwrap();
+    let location = Location {
+        integration: IntegrationId::operator(),
+        account: "111122223333".parse().unwrap(),
+        region: "eu-central-1".parse().unwrap(),
+        repository: "shop/web".parse().unwrap(),
+        presence: Presence::Present {
+            tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+            pushed_at: None,
+            archived: false,
+        },
+        observed_at,
+        known_by: KnownBy::Event,
+        known_at: observed_at,
+    };
+    let World { inventory, scope, .. } = world;
+    let moved = inventory
+        .moved_tags(scope, &image(name), &location)
+        .await
+        .unwrap();
+    let places: Vec<&TagPlace> = moved.iter().map(|(place, _)| place).collect();
+    let to = Tagged {
+        digest: image(name),
+        catalog_version: 1,
+        observed_at,
+    };
+    assert!(inventory.move_tags(scope, &places, &to, None).await.unwrap());
+    location
+}
+
+#[tokio::test]
+async fn the_image_before_is_the_one_that_a_tag_named_before() {
+    let world = world();
+    let before = async |name: &str, location: &Location| {
+        let before = world.inventory.before(&world.scope, &image(name), location).await;
+        before
+            .unwrap()
+            .map(|(tag, before)| (tag.to_string(), before.digest))
+    };
+    let a = tag(&world, "a", &["latest", "1"], 1).await;
+    assert_eq!(before("a", &a).await, None, "the first of its tags");
+    let b = tag(&world, "b", &["nightly"], 2).await;
+    let c = tag(&world, "c", &["latest", "2"], 3).await;
+    assert_eq!(
+        before("b", &b).await,
+        None,
+        "another tag's image is no predecessor"
+    );
+    assert_eq!(before("c", &c).await, Some(("latest".to_owned(), image("a"))));
+    assert_eq!(
+        before("a", &a).await,
+        None,
+        "its tags name others by now, or nothing before"
+    );
+    // Told again, nothing moves; of several tags the newest predecessor counts.
+    tag(&world, "c", &["latest", "2"], 4).await;
+    assert_eq!(before("c", &c).await, Some(("latest".to_owned(), image("a"))));
+    let d = tag(&world, "d", &["latest", "nightly"], 5).await;
+    assert_eq!(before("d", &d).await, Some(("latest".to_owned(), image("c"))));
+    // Taken back, the tag names an older image, and what it named before is the newer one.
+    let a = tag(&world, "a", &["latest"], 6).await;
+    assert_eq!(before("a", &a).await, Some(("latest".to_owned(), image("d"))));
+    // What ECR said earlier changes nothing.
+    tag(&world, "b", &["latest"], 2).await;
+    assert_eq!(before("a", &a).await, Some(("latest".to_owned(), image("d"))));
+    let elsewhere = Location {
+        repository: "shop/api".parse().unwrap(),
+        ..a.clone()
+    };
+    assert_eq!(before("a", &elsewhere).await, None);
+}

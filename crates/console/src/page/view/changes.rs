@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use portwarden_core::{id::TenantId, image::ImageSummary};
+use portwarden_oci::Tag;
 use portwarden_report::{Cause, Change, Changes};
 
 use super::{
@@ -14,17 +15,17 @@ use super::{
 const MOST: usize = 100;
 
 /// Shows the part.
-pub(super) fn section(tenant: &TenantId, since: Option<(&ImageSummary, &Changes)>) -> Markup {
-    let Some((before, changes)) = since else {
-        return html! { p.dim { "No image with a report was pushed to this repository before." } };
+pub(super) fn section(tenant: &TenantId, since: Option<(&Tag, &ImageSummary, &Changes)>) -> Markup {
+    let Some((tag, before, changes)) = since else {
+        return html! { p.dim { "No tag of this image is known to have named another one before, with a report to compare with." } };
     };
     html! {
         p {
-            "Compared with "
+            "Compared with what " span.tag { (tag) } " named before, "
             a href={ "/tenants/" (tenant) "/images/" (before.digest) } {
                 @match before.places.first() {
-                    Some(place) => { (place.repository) @if let Some(tag) = place.tags.first() { ":" (tag) } }
-                    None => "the image before",
+                    Some(place) => (place.repository),
+                    None => "an image that is gone",
                 }
                 " " code { (short(&before.digest)) }
             }

@@ -12,6 +12,7 @@ use portwarden_core::{
     image::{ImageSummary, Location, Presence, ScanResult},
     work::KnownBy,
 };
+use portwarden_oci::Tag;
 use portwarden_report::{
     BaseEvidence, Changes, ImageFindings, LayerReport, PlacedFinding, PlatformFindings, PlatformReport,
     Report, Side,
@@ -38,8 +39,8 @@ pub struct ImagePage<'a> {
     pub report: Option<&'a Report>,
     /// What is wrong with it, if that was looked up.
     pub findings: Option<&'a ImageFindings>,
-    /// The image before it in its repository, and what has changed since, if that is to be shown.
-    pub since: Option<(&'a ImageSummary, &'a Changes)>,
+    /// The image that a tag named before, and what has changed since, if that is to be shown.
+    pub since: Option<(&'a Tag, &'a ImageSummary, &'a Changes)>,
     /// What the reader wants to see of it.
     pub wanted: Wanted,
     /// Now.
