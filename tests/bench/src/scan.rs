@@ -83,8 +83,8 @@ fn programs(image: TestImage, reference: &str, bench: &Bench, sheet: &mut Sheet)
         "portwarden",
         &["scan", "--insecure-http", reference],
     )];
-    // The sample has layers without gzip, too, which the floor does not read.
-    if image != TestImage::Sample {
+    // The floor reads gzip only.
+    if !matches!(image, TestImage::Sample | TestImage::LargeWindows) {
         programs.push(own("floor", "bench", &["read-floor", reference]));
     }
     if image.is_hostile() {

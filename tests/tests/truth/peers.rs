@@ -68,7 +68,7 @@ pub(crate) fn compare(image: &RealImage, report: &Value) {
         .map(|package| row(package["purl"].as_str().unwrap()))
         .collect();
     let both: BTreeSet<Row> = syft.intersection(&trivy).cloned().collect();
-    for kind in ["deb", "pypi", "npm"] {
+    for kind in ["deb", "pypi", "npm", "gem"] {
         let count = both.iter().filter(|(of, ..)| of == kind).count();
         assert!(count > 8, "the peers found {count} of {kind}");
     }
