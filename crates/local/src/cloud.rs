@@ -301,6 +301,11 @@ impl LocalCloud {
         self.emulator.log()
     }
 
+    /// Returns one of the emulator's accounts, which has every account.
+    pub(crate) fn account(&self, id: &AccountId, region: &Region) -> Account {
+        self.emulator.account(id, region)
+    }
+
     /// Returns the account that Portwarden runs in.
     pub fn operator(&self) -> &Account {
         &self.operator
@@ -469,7 +474,7 @@ impl LocalCloud {
             tenant_name: plan.name.clone(),
             url: self.public_events_url(&integration)?,
             events_url: events_url.clone(),
-            auth: auth.clone(),
+            auth: Some(auth.clone()),
             external_id: external_id.clone(),
             role_name: match plan.identity {
                 Identity::New => None,
@@ -526,7 +531,7 @@ impl LocalCloud {
     }
 
     /// Returns the endpoint's URL as it is on AWS, since the tenants' template takes no other.
-    fn public_events_url(&self, integration: &IntegrationId) -> Result<String, LocalError> {
+    pub(crate) fn public_events_url(&self, integration: &IntegrationId) -> Result<String, LocalError> {
         let (api, region) = (self.stack.output("ApiId")?, self.operator.region());
         Ok(format!(
             "https://{api}.execute-api.{region}.amazonaws.com/v1/events/{integration}"

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use portwarden_oci::{Digest, Tag, Version};
 use portwarden_registry::LayoutReference;
 use portwarden_testkit::{image::write_oci_layout, sample};
@@ -27,6 +27,7 @@ use crate::{
     error::LocalError,
     push::{self, ImageChoice, Pushed},
     tenant::Tenant,
+    walk_through::{Links, WalkThrough},
     watch::{Action, Delivered, Watch},
 };
 
@@ -169,14 +170,37 @@ async fn tell_story(
         cloud.shutdown().await;
         return Ok(());
     }
+    let walk_through = walk_through(&cloud, &tenant, state).await?;
     told(tell::how_to_go_on(
         output,
         &cloud,
-        &StackFile::path(state),
+        (&walk_through, &StackFile::path(state)),
         &pushed,
         &next_release(state)?,
     ))?;
     stay_up(&cloud, &mut watch, output, state).await
+}
+
+/// Serves the page that people walk through a cloud with.
+async fn walk_through(cloud: &LocalCloud, tenant: &Tenant, state: &Path) -> Result<WalkThrough, LocalError> {
+    let links = Links {
+        sign_in: cloud.sign_in_link()?,
+        images: format!("{}/tenants/{}/images", cloud.console()?, tenant.id),
+    };
+    let state = state.to_owned();
+    let push = move |number| {
+        let state = state.clone();
+        let pushed = async move {
+            let image = write_release(
+                &state.join(format!("walk-through/{number}/shop-web")),
+                "latest",
+                number,
+            )?;
+            push_to_running(&state, &image).await.map(drop)
+        };
+        Box::pin(pushed) as BoxFuture<'static, _>
+    };
+    WalkThrough::start(links, Box::new(push)).await
 }
 
 /// Pushes an image to the first account of the local cloud that runs with the same directory, whose run tells the rest.
@@ -196,15 +220,18 @@ pub async fn push_to_running(state: &Path, image: &ImageChoice) -> Result<Pushed
 
 /// Writes the sample's next release, whose last layer alone is new, for people to push.
 fn next_release(state: &Path) -> Result<ImageChoice, LocalError> {
-    // The directory's name becomes the repository's.
-    let directory = state.join("next/shop-web");
-    let tag: Tag = "1.5"
+    write_release(&state.join("next/shop-web"), "1.5", 0)
+}
+
+/// Writes a later release of the sample; the directory's name becomes the repository's.
+fn write_release(directory: &Path, tag: &str, number: u32) -> Result<ImageChoice, LocalError> {
+    let tag: Tag = tag
         .parse()
         .map_err(|error| LocalError::call("name a release", error))?;
-    write_oci_layout(&directory, &tag, &sample::next_release().image)
-        .map_err(|source| LocalError::file(&directory, source))?;
+    write_oci_layout(directory, &tag, &sample::later_release(number).image)
+        .map_err(|source| LocalError::file(directory, source))?;
     Ok(ImageChoice::Layout(LayoutReference {
-        directory,
+        directory: directory.to_owned(),
         version: Some(Version::Tag(tag)),
     }))
 }

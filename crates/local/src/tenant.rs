@@ -61,7 +61,8 @@ pub(crate) struct StackParameters {
     pub url: String,
     /// The endpoint's URL in the emulator.
     pub events_url: Url,
-    pub auth: BasicAuth,
+    /// The credentials, unless the stack makes them.
+    pub auth: Option<BasicAuth>,
     pub external_id: ExternalId,
     /// The name that CloudFormation gives to the role, if it is to be a certain one.
     pub role_name: Option<&'static str>,
@@ -77,8 +78,13 @@ pub(crate) async fn create_stack(
     parameters: &StackParameters,
 ) -> Result<Stack, LocalError> {
     let mut template = Template::parse(TEMPLATE, template)?;
+    // A password that the stack makes is there too late for this; whoever sends its events reads it then.
+    let auth = parameters.auth.clone().unwrap_or_else(|| BasicAuth {
+        username: "portwarden".to_owned(),
+        password: "made by the stack".to_owned().into(),
+    });
     for (connection, _) in template.take_resources("AWS::Events::Connection") {
-        let arn = create_connection(account, &connection, &parameters.auth).await?;
+        let arn = create_connection(account, &connection, &auth).await?;
         for (destination, properties) in template.take_resources("AWS::Events::ApiDestination") {
             let rate = &properties["Properties"]["InvocationRateLimitPerSecond"];
             let arn = create_destination(account, &destination, &arn, &parameters.events_url, rate).await?;
@@ -89,16 +95,18 @@ pub(crate) async fn create_stack(
     if let Some(name) = parameters.role_name {
         template.set_property("Role", "RoleName", name);
     }
-    let parameters = BTreeMap::from([
+    let mut filled = BTreeMap::from([
         ("TenantName", parameters.tenant_name.as_str()),
         ("Url", parameters.url.as_str()),
-        ("Username", parameters.auth.username.as_str()),
-        ("Password", parameters.auth.password.expose_secret()),
         ("ExternalId", parameters.external_id.as_str()),
     ]);
+    if let Some(auth) = &parameters.auth {
+        filled.insert("Username", &auth.username);
+        filled.insert("Password", auth.password.expose_secret());
+    }
     // The emulator makes a role's name of the stack's, and a name is one role of the account in all regions.
     let name = format!("{STACK}-{}", account.region());
-    deploy::create_stack(account, &name, &template, &parameters).await
+    deploy::create_stack(account, &name, &template, &filled).await
 }
 
 async fn create_connection(

@@ -80,7 +80,13 @@ pub fn image() -> Sample {
 
 /// Builds the service's next release, which differs from [`image`] in the last layer only.
 pub fn next_release() -> Sample {
-    build(&Release::next())
+    later_release(0)
+}
+
+/// Builds a release after [`image`], counted from 0; every other one takes the update of a package back, so that there is
+/// something to compare.
+pub fn later_release(number: u32) -> Sample {
+    build(&Release::later(number))
 }
 
 fn build(release: &Release) -> Sample {

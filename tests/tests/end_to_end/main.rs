@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod advisories;
+mod browser;
 mod console;
 mod endpoint;
 mod faults;

@@ -26,11 +26,11 @@ type Message = (Signed, Vec<u8>);
 
 /// What a server on this machine was sent.
 #[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Vec<Message>>>);
+pub(crate) struct Inbox(Arc<Mutex<Vec<Message>>>);
 
 impl Inbox {
     /// Serves, and says where; the first request is answered with 500.
-    async fn open(&self) -> String {
+    pub(crate) async fn open(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let inbox = self.clone();

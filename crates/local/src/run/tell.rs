@@ -14,6 +14,7 @@ use crate::{
     cloud::{LocalCloud, ScannedImage},
     push::{ImageChoice, Pushed},
     tenant::Tenant,
+    walk_through::WalkThrough,
 };
 
 /// Shows a report: image, layers, packages by type, time.
@@ -100,13 +101,18 @@ pub(super) fn report(
 pub(super) fn how_to_go_on(
     output: &mut dyn Write,
     cloud: &LocalCloud,
-    stack_file: &Path,
+    (walk_through, stack_file): (&WalkThrough, &Path),
     pushed: &Pushed,
     next: &ImageChoice,
 ) -> io::Result<()> {
     writeln!(
         output,
         "Portwarden is up. Ctrl-C ends it and leaves nothing behind."
+    )?;
+    writeln!(
+        output,
+        "  start at  {} (signs you in; its button pushes another image)",
+        walk_through.url()
     )?;
     if let (Ok(console), Ok(sign_in)) = (cloud.console(), cloud.sign_in_link()) {
         writeln!(output, "  console   {console}")?;

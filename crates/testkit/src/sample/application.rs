@@ -10,10 +10,13 @@ use crate::image::{Compression, Layer};
 
 /// A release of the service: its code, and what its build changes in the layers below.
 pub(super) struct Release {
-    version: &'static str,
+    version: String,
     /// Python packages in a new version: old and new.
     upgrades: Vec<(Distribution, Distribution)>,
 }
+
+/// What releases upgrade: the first one the first, and the next one both.
+const UPGRADES: [(&str, &str); 2] = [("certifi", "2022.12.7"), ("requests", "2.31.0")];
 
 /// Written again in place and in the same version, as `pip install --force-reinstall` does.
 const REINSTALLED: &str = "Flask";
@@ -29,14 +32,15 @@ const KEPT: NodePackage = NodePackage::bare("left-pad", "1.3.0", "WTFPL");
 
 impl Release {
     pub(super) fn first() -> Self {
-        Self::new("1.4", &[("certifi", "2022.12.7")])
+        Self::new(4, &UPGRADES[..1])
     }
 
-    pub(super) fn next() -> Self {
-        Self::new("1.5", &[("certifi", "2022.12.7"), ("requests", "2.31.0")])
+    pub(super) fn later(number: u32) -> Self {
+        let upgrades = if number.is_multiple_of(2) { 2 } else { 1 };
+        Self::new(number.saturating_add(5), &UPGRADES[..upgrades])
     }
 
-    fn new(version: &'static str, upgrades: &[(&'static str, &'static str)]) -> Self {
+    fn new(minor: u32, upgrades: &[(&'static str, &'static str)]) -> Self {
         let upgrades = upgrades
             .iter()
             .filter_map(|&(name, version)| {
@@ -45,11 +49,14 @@ impl Release {
                 Some((old, new))
             })
             .collect();
-        Self { version, upgrades }
+        Self {
+            version: format!("1.{minor}"),
+            upgrades,
+        }
     }
 
-    pub(super) fn version(&self) -> &'static str {
-        self.version
+    pub(super) fn version(&self) -> &str {
+        &self.version
     }
 
     /// Writes the last layer: the service's code and what its build changed.
