@@ -1,5 +1,7 @@
 //! From a request to its answer: the routes, and what every answer carries.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
@@ -21,12 +23,16 @@ use crate::{
 /// Makes the whole console: the API, the sign-in and the pages.
 pub fn router(console: Console) -> Router {
     let (api, document) = api::router(&console);
-    let document = api::document::as_json(&document);
+    let document = Arc::new(document);
     Router::new()
         .merge(api)
         .route(
             "/v1/openapi.json",
-            get(|| async move { ([(header::CONTENT_TYPE, "application/json")], document) }),
+            // Written for whoever asks: every start would take the time, and few ask.
+            get(async move || {
+                let document = api::document::as_json(&document);
+                ([(header::CONTENT_TYPE, "application/json")], document)
+            }),
         )
         .merge(auth::sign_in::router())
         .merge(page::router())

@@ -26,6 +26,7 @@ pub mod reconcile;
 pub mod rematch;
 pub mod scope;
 pub mod session;
+pub mod shown;
 pub mod store;
 pub mod tenant;
 pub mod tenant_account;

