@@ -1,9 +1,9 @@
 use crate::Space;
 
-/// How much of one layer is read and kept before its catalogue is cut off and says so.
+/// How much of a layer and of an image is read and kept before a catalogue is cut off and says so.
 ///
-/// Every limit is for one layer, so memory does not grow with the image. What is large is not in memory for several
-/// layers at once that are catalogued with the same limits or clones of them: see [`Limits::space`].
+/// What is large is not in memory for several layers at once that are catalogued with the same limits or clones of them:
+/// see [`Limits::space`]. How long a scan may take is no property of an image: whoever scans has a deadline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// How many bytes are inflated; a decompression bomb ends here.
@@ -33,6 +33,10 @@ pub struct Limits {
     pub nested_entries: u64,
     /// How many bytes of paths and facts are kept for the layer, about.
     pub kept_bytes: u64,
+    /// How many bytes the catalogues of one image's layers may have together, as JSON, since all are in memory when they
+    /// are folded; from the layer that is over it on they are left out. A layer of a distribution has a few hundred
+    /// kilobytes.
+    pub image_bytes: u64,
     /// How large a window Zstandard may ask for, as a power of two in bytes. 25 (32 MiB) is what the encoders of
     /// container tools use at most; over 23 (8 MiB) layers take turns.
     pub zstd_window_log: u32,
@@ -58,6 +62,7 @@ impl Default for Limits {
             nested_bytes: 4 << 30,
             nested_entries: 1_000_000,
             kept_bytes: 64 << 20,
+            image_bytes: 256 << 20,
             zstd_window_log: 25,
             large_bytes: 48 << 20,
             space: Space::default(),

@@ -26,7 +26,8 @@ pub enum PartialCode {
     /// The caller's time was up; the rest of the layer was not read.
     #[serde(rename = "limit.time")]
     Time,
-    /// More paths and facts than [`Limits::kept_bytes`](crate::Limits::kept_bytes); the rest of the layer was not read.
+    /// More paths and facts than [`Limits::kept_bytes`](crate::Limits::kept_bytes) in the layer, or than
+    /// [`Limits::image_bytes`](crate::Limits::image_bytes) up to it; the rest is left out.
     #[serde(rename = "limit.kept")]
     KeptBytes,
     /// A longer or deeper path than [`Limits`](crate::Limits) allows; the entry was left out.
@@ -105,7 +106,7 @@ impl PartialCode {
             Self::UnpackedBytes => "the layer unpacks to more bytes than allowed; its rest was not read",
             Self::Entries => "the layer has more entries than allowed; its rest was not read",
             Self::Time => "the time for the layer was up; its rest was not read",
-            Self::KeptBytes => "the layer declares more packages than can be kept; its rest was not read",
+            Self::KeptBytes => "more packages are declared than can be kept; the rest is left out",
             Self::Path => "a path is longer or deeper than allowed; its entry was left out",
             Self::HeaderBytes => "a header is longer than allowed; the rest of the layer was not read",
             Self::FileBytes => "a package file is larger than allowed and was left out",

@@ -79,10 +79,6 @@ pub enum ScanError {
     Cache(#[from] ObjectError),
 }
 
-/// How many bytes of JSON the catalogues of one image's layers may have together, since all are in memory at once when
-/// they are folded. A layer of a distribution has a few hundred kilobytes.
-const KEPT_BYTES: usize = 256 << 20;
-
 impl Scan<'_> {
     /// Scans what `version` stands for; `repository` and `tags` are what the report calls it.
     ///
@@ -185,8 +181,10 @@ impl Scan<'_> {
         totals: &mut Totals,
     ) -> Result<Option<HashMap<Digest, Layer>>, ScanError> {
         let mut seen = BTreeSet::new();
-        let distinct = wanted.iter().filter(|layer| seen.insert(layer.descriptor.digest));
-        let work: Vec<BoxFuture<'_, _>> = distinct
+        let mut wanted: Vec<_> = wanted.iter().collect();
+        wanted.retain(|layer| seen.insert(layer.descriptor.digest));
+        let work: Vec<BoxFuture<'_, _>> = wanted
+            .iter()
             .map(|layer| Box::pin(self.layer(layer)) as BoxFuture<'_, _>)
             .collect();
         let mut layers = HashMap::new();
@@ -198,6 +196,7 @@ impl Scan<'_> {
                 if let Some((descriptor, layer)) = layer? {
                     totals.add(descriptor, &layer);
                     layers.insert(descriptor.digest, layer);
+                    self.leave_out_what_is_too_much(&wanted, &mut layers);
                 }
             }
             Ok::<_, ScanError>(())
@@ -213,19 +212,29 @@ impl Scan<'_> {
         if !is_complete && may_get_further {
             return Ok(None);
         }
-        let mut kept = 0;
         for FoundLayer { descriptor, .. } in wanted {
-            let layer = layers.entry(descriptor.digest).or_insert_with(|| {
+            layers.entry(descriptor.digest).or_insert_with(|| {
                 self.progress
                     .layer_finished(&descriptor.digest, LayerOrigin::Unread);
                 Layer::unread(PartialCode::Time)
             });
-            kept += layer.bytes;
-            if kept > KEPT_BYTES {
-                *layer = Layer::unread(PartialCode::KeptBytes);
-            }
         }
         Ok(Some(layers))
+    }
+
+    /// Lets go of the catalogues that are over the image's limit. Counted is from the lowest layer on, and a layer that
+    /// comes later only moves that place down: in whatever order layers come, the same are left in the end.
+    fn leave_out_what_is_too_much(&self, wanted: &[&FoundLayer], layers: &mut HashMap<Digest, Layer>) {
+        let mut kept = 0;
+        for layer in wanted {
+            if let Some(layer) = layers.get_mut(&layer.descriptor.digest) {
+                kept += layer.bytes;
+                if kept > self.limits.image_bytes {
+                    layer.catalog = LayerCatalog::unread(PartialCode::KeptBytes);
+                    layer.origin = LayerOrigin::Unread;
+                }
+            }
+        }
     }
 
     /// Gets the catalogue of one layer; nothing when the time is over.
@@ -255,7 +264,7 @@ impl Scan<'_> {
         let catalog = serde_json::from_slice(&json).ok();
         Ok(catalog.map(|catalog| Layer {
             origin: LayerOrigin::Known,
-            bytes: json.len(),
+            bytes: json.len() as u64,
             catalog,
         }))
     }
@@ -282,7 +291,7 @@ impl Scan<'_> {
         }
         let catalog = catalogued?;
         let json = serde_json::to_vec(&catalog).expect("catalogues can be written as JSON");
-        let bytes = json.len();
+        let bytes = json.len() as u64;
         self.cache.put(&descriptor.digest, json).await?;
         Ok(Some(Layer {
             origin: LayerOrigin::Pulled,
@@ -296,8 +305,8 @@ impl Scan<'_> {
 struct Layer {
     catalog: LayerCatalog,
     origin: LayerOrigin,
-    /// The size of the catalogue's JSON.
-    bytes: usize,
+    /// The size of the catalogue's JSON, also of one that was left out.
+    bytes: u64,
 }
 
 impl Layer {

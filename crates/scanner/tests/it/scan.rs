@@ -37,6 +37,8 @@ struct Bench {
     deadline: Deadline,
     is_continued: bool,
     cataloguing: Box<dyn CatalogLayers>,
+    limits: Limits,
+    parallel: usize,
 }
 
 impl Bench {
@@ -50,6 +52,8 @@ impl Bench {
             deadline: Deadline::never(),
             is_continued: false,
             cataloguing: Box::new(Inline),
+            limits: Limits::default(),
+            parallel: 2,
         }
     }
 
@@ -66,8 +70,8 @@ impl Bench {
             progress: Arc::clone(&self.progress),
             clock: &self.clock,
             deadline: self.deadline.clone(),
-            limits: Limits::default(),
-            parallel: NonZeroUsize::new(2).unwrap(),
+            limits: self.limits.clone(),
+            parallel: NonZeroUsize::new(self.parallel).unwrap(),
             is_continued: self.is_continued,
         };
         let tags = BTreeSet::from(["1.4".parse().unwrap()]);
@@ -477,6 +481,51 @@ async fn a_layer_that_is_listed_twice_is_pulled_once() {
         fetched.iter().filter(|digest| **digest == layer.digest()).count(),
         1
     );
+}
+
+/// As distroless images have them: a file for each package, so that layers hide nothing of each other.
+fn dpkg_layer(package: &str) -> Layer {
+    let status = format!("Package: {package}\nVersion: 1\nArchitecture: all\n");
+    LayerBuilder::new()
+        .file(&format!("var/lib/dpkg/status.d/{package}"), status)
+        .finish(Compression::Gzip)
+}
+
+#[tokio::test]
+async fn layers_over_the_limit_of_the_image_are_left_out_from_the_first_one_on() {
+    let packages = ["first", "second", "third", "fourth"];
+    let image = image("amd64", &packages.map(dpkg_layer));
+    let one = {
+        let bench = Bench::new();
+        bench.shelf.put(&image);
+        bench.report(image.digest()).await;
+        let kept = bench.cache.get(&image.layers[0].digest()).await.unwrap();
+        kept.unwrap().len() as u64
+    };
+    let mut reports = Vec::new();
+    for parallel in [1, 2, 4] {
+        let mut bench = Bench::new();
+        bench.parallel = parallel;
+        // Two layers and a half.
+        bench.limits.image_bytes = one * 5 / 2;
+        bench.shelf.put(&image);
+        let report = bench.report(image.digest()).await;
+        assert_eq!(names(&report), ["first", "second"], "{parallel}");
+        assert!(report.partial);
+        let missing = &report.platforms[0].partial;
+        let missing: Vec<_> = missing.iter().map(|part| (part.layer.index, part.partial.code)).collect();
+        assert_eq!(
+            missing,
+            [(2, PartialCode::KeptBytes), (3, PartialCode::KeptBytes)]
+        );
+        // Its layers are known: what is left out of this image is not pulled again for another.
+        for layer in &image.layers {
+            assert!(bench.cache.get(&layer.digest()).await.unwrap().is_some());
+        }
+        reports.push(serde_json::to_string(&report).unwrap());
+    }
+    reports.dedup();
+    assert_eq!(reports.len(), 1);
 }
 
 #[tokio::test]

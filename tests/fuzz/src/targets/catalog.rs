@@ -110,6 +110,7 @@ static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits {
     nested_bytes: 256 << 10,
     nested_entries: 100,
     kept_bytes: 256 << 10,
+    image_bytes: u64::MAX,
     zstd_window_log: 20,
     large_bytes: 64 << 10,
     space: Space::default(),
