@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use portwarden_oci::{Digest, Tag, Version};
+use portwarden_oci::{Digest, RepositoryName, Tag, Version};
 use portwarden_registry::LayoutReference;
 use portwarden_testkit::{image::write_oci_layout, sample};
 use serde::Serialize;
@@ -170,7 +170,7 @@ async fn tell_story(
         cloud.shutdown().await;
         return Ok(());
     }
-    let walk_through = walk_through(&cloud, &tenant, state).await?;
+    let walk_through = walk_through(&cloud, &tenant, &repository, state).await?;
     told(tell::how_to_go_on(
         output,
         &cloud,
@@ -182,21 +182,25 @@ async fn tell_story(
 }
 
 /// Serves the page that people walk through a cloud with.
-async fn walk_through(cloud: &LocalCloud, tenant: &Tenant, state: &Path) -> Result<WalkThrough, LocalError> {
+async fn walk_through(
+    cloud: &LocalCloud,
+    tenant: &Tenant,
+    repository: &RepositoryName,
+    state: &Path,
+) -> Result<WalkThrough, LocalError> {
     let links = Links {
         sign_in: cloud.sign_in_link()?,
         images: format!("{}/tenants/{}/images", cloud.console()?, tenant.id),
     };
-    let state = state.to_owned();
+    let (state, repository) = (state.to_owned(), repository.clone());
     let push = move |number| {
-        let state = state.clone();
+        let (state, repository) = (state.clone(), repository.clone());
         let pushed = async move {
-            let image = write_release(
-                &state.join(format!("walk-through/{number}/shop-web")),
-                "latest",
-                number,
-            )?;
-            push_to_running(&state, &image).await.map(drop)
+            let image = write_release(&state.join(format!("walk-through/{number}")), "latest", number)?;
+            let (_, tag) = image.destination();
+            push_to(&StackFile::read(&state)?, &state, &image, (repository, tag))
+                .await
+                .map(drop)
         };
         Box::pin(pushed) as BoxFuture<'static, _>
     };
@@ -205,10 +209,17 @@ async fn walk_through(cloud: &LocalCloud, tenant: &Tenant, state: &Path) -> Resu
 
 /// Pushes an image to the first account of the local cloud that runs with the same directory, whose run tells the rest.
 pub async fn push_to_running(state: &Path, image: &ImageChoice) -> Result<Pushed, LocalError> {
-    let running = StackFile::read(state)?;
+    push_to(&StackFile::read(state)?, state, image, image.destination()).await
+}
+
+async fn push_to(
+    running: &StackFile,
+    state: &Path,
+    image: &ImageChoice,
+    (repository, tag): (RepositoryName, Tag),
+) -> Result<Pushed, LocalError> {
     let account = running.first_account()?;
     let (source, version) = image.open(state).await?;
-    let (repository, tag) = image.destination();
     push::create_repository(&account, &repository).await?;
     push::push(&*source, &version, &running.registry, &repository, &tag)
         .await
