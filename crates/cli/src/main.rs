@@ -59,6 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    portwarden_scanner::share_one_arena();
     let cli = Cli::parse();
     show_logs();
     let ended = tokio::runtime::Runtime::new()

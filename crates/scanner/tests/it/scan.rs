@@ -513,7 +513,10 @@ async fn layers_over_the_limit_of_the_image_are_left_out_from_the_first_one_on()
         assert_eq!(names(&report), ["first", "second"], "{parallel}");
         assert!(report.partial);
         let missing = &report.platforms[0].partial;
-        let missing: Vec<_> = missing.iter().map(|part| (part.layer.index, part.partial.code)).collect();
+        let missing: Vec<_> = missing
+            .iter()
+            .map(|part| (part.layer.index, part.partial.code))
+            .collect();
         assert_eq!(
             missing,
             [(2, PartialCode::KeptBytes), (3, PartialCode::KeptBytes)]
