@@ -326,6 +326,7 @@ def _environments(environments, outputs):
             "VERIFY_QUEUE_URL",
             "EVENT_BUS_NAME",
             "CONNECTOR_ROLE_ARN",
+            "MORE_LAUNCH_REGIONS",
         },
         "Scanner": {
             "TABLE_NAME",

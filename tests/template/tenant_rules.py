@@ -24,6 +24,7 @@ from policies import allows_to_everybody, over_broad_statements, parameter_fault
 BROAD = {
     ("RolePolicy", "Read"): "all repositories of the account and region, or named ones of any that the condition names",
     ("RolePolicy", "Registry"): "these actions know no narrower resource; narrowed by region",
+    ("RolePolicy", "NamesInAnyRegion"): "names of repositories, so that no region is overlooked",
 }
 
 # What a launch link fills in, and what a tenant may change.
@@ -264,7 +265,10 @@ def role_reads_and_nothing_more(template):
         region = {"aws:RequestedRegion": "eu-central-1"}
         for statement in statements(stack, "RolePolicy"):
             tests = statement.get("Condition", {}).get("StringEquals", {})
-            if statement["Resource"] == "*" and tests != region:
+            if statement.get("Sid") == "NamesInAnyRegion":
+                if "Repositories" in given or as_list(statement["Action"]) != ["ecr:DescribeRepositories"]:
+                    yield f"RolePolicy: {statement.get('Sid')} tells more than names, or of a tenant that named repositories"
+            elif statement["Resource"] == "*" and tests != region:
                 yield f"RolePolicy: {statement.get('Sid')} reaches other regions"
             if statement["Resource"] == repositories != here + "*" and tests != region | {
                 "aws:ResourceAccount": stack.account

@@ -214,7 +214,7 @@ mod tests {
         inventory::{Entry, Matching, PackageKey},
         object::{MemoryObjects, WriteObject as _},
         random::OsRandomness,
-        reconcile::{Begun, HowKnown, RepositoryCoverage},
+        reconcile::{Begun, Elsewhere, HowKnown, RepositoryCoverage},
         store::{Key, MemoryStore, Page, Partition, Stored, Write, WriteError},
         trace::TraceId,
         work::{InventoryReason, InventoryRequest, KnownBy},
@@ -429,6 +429,14 @@ mod tests {
                     .unwrap();
             }
             inventories.finish(&request, &run, start()).await.unwrap();
+            let elsewhere = Elsewhere {
+                at: start(),
+                regions: BTreeMap::new(),
+            };
+            inventories
+                .note_elsewhere(&self.scope, integration, &elsewhere)
+                .await
+                .unwrap();
         }
 
         async fn scan(&self, name: &str) {

@@ -33,7 +33,7 @@ pub struct AccessReceipt {
     pub role: RoleArn,
     /// The session's name: in `CloudTrail` it is the end of `userIdentity.arn`, and `roleSessionName` of `AssumeRole`.
     pub session: String,
-    /// What it was opened for: `registry`, `proof` or `credentials`.
+    /// What it was opened for: `registry`, `names`, `proof` or `credentials`.
     pub purpose: String,
     /// When it was about to be opened.
     pub opened_at: Timestamp,

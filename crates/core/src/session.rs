@@ -74,6 +74,8 @@ impl TrustedRole {
 pub enum Purpose {
     /// Read the account's registry.
     Registry,
+    /// List the names of repositories in any region, and nothing of them.
+    Names,
     /// Prove the role: read the registry, and the role itself.
     Proof,
     /// Read the one secret in which the stack keeps its credentials, and nothing else; for the verifier only.
@@ -85,6 +87,7 @@ impl Purpose {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Registry => "registry",
+            Self::Names => "names",
             Self::Proof => "proof",
             Self::Credentials(_) => "credentials",
         }
@@ -97,6 +100,9 @@ impl Purpose {
     pub fn session_policy(&self, role: &RoleArn, region: &Region) -> String {
         let statements = match self {
             Self::Registry => read_registry(role, region).to_vec(),
+            Self::Names => {
+                vec![json!({"Effect": "Allow", "Action": "ecr:DescribeRepositories", "Resource": "*"})]
+            }
             Self::Proof => {
                 let mut statements = read_registry(role, region).to_vec();
                 statements.push(json!({"Effect": "Allow", "Action": "iam:GetRole", "Resource": role}));
@@ -414,7 +420,13 @@ mod tests {
             "s".repeat(519)
         );
         let secret: SecretArn = secret.parse().unwrap();
-        for purpose in [Purpose::Registry, Purpose::Proof, Purpose::Credentials(secret)] {
+        let purposes = [
+            Purpose::Registry,
+            Purpose::Names,
+            Purpose::Proof,
+            Purpose::Credentials(secret),
+        ];
+        for purpose in purposes {
             let policy = purpose.session_policy(&longest.parse().unwrap(), &region);
             assert!(policy.len() <= 2048, "{purpose:?}: {}", policy.len());
             for word in [

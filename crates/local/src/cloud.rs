@@ -302,7 +302,7 @@ impl LocalCloud {
     }
 
     /// Returns one of the emulator's accounts, which has every account.
-    pub(crate) fn account(&self, id: &AccountId, region: &Region) -> Account {
+    pub fn account(&self, id: &AccountId, region: &Region) -> Account {
         self.emulator.account(id, region)
     }
 

@@ -1,6 +1,6 @@
 //! What the handler works with, built once when the function starts.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
 use portwarden_aws::{
     Aws, AwsSettings, Connector, DynamoStore, Ecr, EventBus, InventoryQueue, Metrics, ScanQueue, Settings,
@@ -12,6 +12,7 @@ use portwarden_core::{
     clock::Clock,
     ecr::ListRegistry,
     event::EventLog,
+    id::{IdError, Region},
     image::Images,
     integration::Integrations,
     random::{OsRandomness, Randomness},
@@ -19,6 +20,7 @@ use portwarden_core::{
     reconcile::Inventories,
     session::{AssumeRole, CachedSessions},
     store::Store,
+    tenant_template::launch,
     work::{QueueInventory, QueueScan, QueueVerify},
 };
 
@@ -46,6 +48,8 @@ pub struct Outside {
     pub ecr: Arc<dyn ListRegistry>,
     /// The scanner's queue for what need not be done at once.
     pub scans: Arc<dyn QueueScan>,
+    /// The regions that can be connected, in which the names of repositories are looked for.
+    pub launch_regions: BTreeSet<Region>,
     /// Our own queue.
     pub inventories: Arc<dyn QueueInventory>,
     /// The verifier's queue, for connections that were refused.
@@ -91,6 +95,21 @@ pub struct ReconcilerSettings {
     verify_queue: String,
     bus: String,
     connector: RoleArn,
+    launch_regions: BTreeSet<Region>,
+}
+
+/// Regions with commas between them.
+struct Regions(Vec<Region>);
+
+impl FromStr for Regions {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
 impl ReconcilerSettings {
@@ -103,8 +122,12 @@ impl ReconcilerSettings {
         let verify_queue = settings.required("VERIFY_QUEUE_URL");
         let bus = settings.required("EVENT_BUS_NAME");
         let connector = settings.required("CONNECTOR_ROLE_ARN");
+        let more_regions: Option<Regions> = settings.optional("MORE_LAUNCH_REGIONS");
         settings.finish(|| {
+            let mut launch_regions = launch::constant_regions();
+            launch_regions.extend(more_regions.into_iter().flat_map(|regions| regions.0));
             Some(Self {
+                launch_regions,
                 aws: aws?,
                 table: table?,
                 backfill_queue: backfill_queue?,
@@ -129,6 +152,7 @@ impl Outside {
             calls: aws.calls(),
             ecr: Arc::new(Ecr::new(&aws)),
             scans: Arc::new(ScanQueue::new(&aws, settings.backfill_queue)),
+            launch_regions: settings.launch_regions,
             inventories: Arc::new(InventoryQueue::new(&aws, settings.inventory_queue)),
             verifications: Arc::new(VerifyQueue::new(&aws, settings.verify_queue)),
             bus: Arc::new(EventBus::new(&aws, settings.bus)),

@@ -136,7 +136,7 @@ pub async fn look(
     };
     let outcome = match &request.repository {
         Some(repository) => work.look(repository).await,
-        None => work.run().await.map(|ended| match ended {
+        None => work.run(&connection).await.map(|ended| match ended {
             Ended::Whole(findings) => Outcome::Compared(findings),
             Ended::Unfinished(findings) => Outcome::Continued(findings),
             Ended::Dropped(why) => Outcome::Dropped(why),

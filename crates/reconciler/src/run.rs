@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use portwarden_core::{
     announce::{Announcement, CoverageChanged},
+    integration::Connection,
     reconcile::{Begun, Findings, RepositoryCoverage, Run},
     scope::TenantScope,
     work::{InventoryRequest, KnownBy},
@@ -41,7 +42,7 @@ const PAGE: usize = 1000;
 
 impl Work<'_> {
     /// Compares all repositories, as far as there is time.
-    pub(crate) async fn run(&self) -> Result<Ended, Failure> {
+    pub(crate) async fn run(&self, connection: &Connection) -> Result<Ended, Failure> {
         let context = self.registry.context;
         let now = context.outside.clock.now();
         let begun = context
@@ -86,6 +87,7 @@ impl Work<'_> {
             }
             is_first = false;
         }
+        self.look_elsewhere(connection).await?;
         self.tell(&run).await?;
         context
             .inventories

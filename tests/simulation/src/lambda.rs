@@ -1,7 +1,7 @@
 //! Lambda: processes that serve one invocation at a time, and die.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     num::NonZeroUsize,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -371,6 +371,8 @@ impl Lambda {
                     calls: Arc::default(),
                     ecr: rights.clone(),
                     scans: rights.clone(),
+                    // Nothing lies there.
+                    launch_regions: BTreeSet::new(),
                     inventories: rights.clone(),
                     verifications: rights.clone(),
                     bus: rights,

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use portwarden_aws::{Aws, InventoryQueue, SystemClock};
 use portwarden_core::{
     clock::Clock as _,
-    id::{Region, RequestId},
+    id::RequestId,
     image::Presence,
     random::OsRandomness,
-    reconcile::{Finished, Inventories, RegionCoverage, Watch},
+    reconcile::{Coverage, Finished, Inventories, Unwatched, Watch},
     trace::TraceId,
     work::{InventoryReason, InventoryRequest, KnownBy, QueueInventory as _},
 };
@@ -81,7 +81,12 @@ impl World {
         .await
     }
 
-    async fn coverage(&self, tenant: &Tenant) -> BTreeMap<Region, RegionCoverage> {
+    /// The same account in another region.
+    fn account(&self, tenant: &Tenant, region: &str) -> Account {
+        self.cloud.account(tenant.account.id(), &region.parse().unwrap())
+    }
+
+    async fn coverage(&self, tenant: &Tenant) -> Coverage {
         let connection = self
             .integrations()
             .find(&scope(tenant), &tenant.integration)
@@ -92,7 +97,6 @@ impl World {
             .coverage(&scope(tenant), &connection, SystemClock.now())
             .await
             .unwrap()
-            .regions
     }
 }
 
@@ -144,6 +148,9 @@ async fn what_was_there_before_and_what_no_event_told_is_found() {
         .send()
         .await
         .unwrap();
+    // A region in which nobody watches.
+    let elsewhere = world.account(&tenant, "us-west-2");
+    push_untold(&elsewhere, "forgotten", "1", &plain("forgotten")).await;
     let found = world.compare(&tenant).await;
     assert_eq!(
         (found.kind, found.found.new, found.found.gone),
@@ -156,7 +163,16 @@ async fn what_was_there_before_and_what_no_event_told_is_found() {
     world
         .location(&tenant, &tool, |location| location.presence == Presence::Deleted)
         .await;
-    let coverage = &world.coverage(&tenant).await[tenant.account.region()];
+    let coverage = world.coverage(&tenant).await;
+    let unwatched = &coverage.elsewhere.as_ref().unwrap().regions;
+    let with_repositories: BTreeMap<&str, &Unwatched> = unwatched
+        .iter()
+        .filter(|(_, unwatched)| unwatched.has_repositories())
+        .map(|(region, unwatched)| (region.as_str(), unwatched))
+        .collect();
+    let forgotten = Unwatched::seen(vec!["forgotten".parse().unwrap()], false);
+    assert_eq!(with_repositories["us-west-2"], &forgotten, "{unwatched:#?}");
+    let coverage = &coverage.regions[tenant.account.region()];
     let images = coverage.images;
     // The image that is gone counts until the next comparison.
     assert_eq!(

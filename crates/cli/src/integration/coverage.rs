@@ -5,9 +5,10 @@ use portwarden_aws::SystemClock;
 use portwarden_core::{
     clock::Clock as _,
     id::Region,
-    reconcile::{Coverage, Inventories, RegionCoverage, RepositoryCoverage, Watch},
+    reconcile::{Coverage, Inventories, RegionCoverage, RepositoryCoverage, Unwatched, Watch},
     tenant_template::launch::{Launch, LaunchLink},
 };
+use portwarden_oci::RepositoryName;
 use serde::Serialize;
 
 use super::Named;
@@ -30,7 +31,7 @@ pub(super) struct CoverageArgs {
 struct CoverageView {
     #[serde(flatten)]
     coverage: Coverage,
-    /// A link for each region that sends no events.
+    /// A link for each region that lacks a stack and has repositories, or of which it is not known.
     links: Vec<LaunchLink>,
 }
 
@@ -51,7 +52,7 @@ impl CoverageArgs {
             url: &format!("{}/{}", stack.events_url, integration.id),
             external_id: &integration.external_id,
         });
-        links.retain(|link| sends_nothing(&coverage, &link.region));
+        links.retain(|link| lacks_stack(&coverage, &link.region));
         let view = CoverageView { coverage, links };
         if json {
             Output::Stdout.write_json(&view)?;
@@ -62,10 +63,17 @@ impl CoverageArgs {
     }
 }
 
-/// Tells whether a stack is missing in a region.
-fn sends_nothing(coverage: &Coverage, region: &Region) -> bool {
+/// Tells whether a region lacks a stack, and may have something to watch.
+fn lacks_stack(coverage: &Coverage, region: &Region) -> bool {
     let watch = coverage.regions.get(region).map(|region| region.watch);
-    matches!(watch, None | Some(Watch::Unproven | Watch::NoEvents))
+    match unwatched(coverage, region) {
+        Some(Unwatched::Seen { count: 0, .. }) => false,
+        _ => matches!(watch, None | Some(Watch::Unproven | Watch::NoEvents)),
+    }
+}
+
+fn unwatched<'a>(coverage: &'a Coverage, region: &Region) -> Option<&'a Unwatched> {
+    coverage.elsewhere.as_ref()?.regions.get(region)
 }
 
 impl CoverageView {
@@ -85,13 +93,29 @@ impl CoverageView {
             text.push_str(&missed(name, region));
             text.push_str(&repositories(name, region));
         }
-        if !self.links.is_empty() {
+        let (found, unknown): (Vec<_>, Vec<_>) = self.links.iter().partition(|link| {
+            unwatched(&self.coverage, &link.region).is_some_and(Unwatched::has_repositories)
+        });
+        if !found.is_empty() {
             text.push_str(
-                "\nNothing is known of these regions, since each stack's role opens its own region only; a link \
-                 connects one:\n",
+                "\nNobody watches these regions, and they have repositories; a link connects one:\n",
             );
         }
-        for link in &self.links {
+        for link in found {
+            let _ = writeln!(text, "  {:14}  {}", link.region, printable(&link.link));
+            if let Some(Unwatched::Seen { count, more, first }) = unwatched(&self.coverage, &link.region) {
+                let names: Vec<&str> = first.iter().map(RepositoryName::as_str).collect();
+                let (names, more) = (names.join(", "), if *more { " or more" } else { "" });
+                let _ = writeln!(text, "  {:14}  {count}{more} repositories: {names}", "");
+            }
+        }
+        if !unknown.is_empty() {
+            text.push_str(
+                "\nWhat these regions have is not known: their account, or the stack that was asked, does not let it be \
+                 seen, or nobody has looked yet; a link connects one:\n",
+            );
+        }
+        for link in unknown {
             let _ = writeln!(text, "  {:14}  {}", link.region, printable(&link.link));
         }
         text
@@ -163,4 +187,73 @@ fn repositories(name: &Region, region: &RegionCoverage) -> String {
     };
     let rows: Vec<_> = region.repositories.iter().map(row).collect();
     format!("\n{name}\n{}", table(&columns, &rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use portwarden_core::reconcile::{Elsewhere, HowKnown};
+
+    use super::*;
+
+    #[test]
+    fn a_region_that_nobody_watches_is_named_with_its_link_and_an_empty_one_is_not() {
+        let watched = RegionCoverage {
+            watch: Watch::Watched,
+            last: None,
+            run: None,
+            missed: None,
+            images: HowKnown::default(),
+            repositories: Vec::new(),
+        };
+        let unwatched = [
+            (
+                "eu-west-2",
+                Unwatched::seen(vec!["forgotten".parse().unwrap()], false),
+            ),
+            ("eu-west-3", Unwatched::seen(Vec::new(), false)),
+            (
+                "us-east-1",
+                Unwatched::Unseen {
+                    code: "ecr_denied".to_owned(),
+                },
+            ),
+        ];
+        let region = |name: &str| -> Region { name.parse().unwrap() };
+        let coverage = Coverage {
+            regions: BTreeMap::from([(region("eu-west-1"), watched)]),
+            elsewhere: Some(Elsewhere {
+                at: Timestamp::UNIX_EPOCH,
+                regions: unwatched
+                    .map(|(name, unwatched)| (region(name), unwatched))
+                    .into(),
+            }),
+        };
+        let names = ["eu-west-1", "eu-west-2", "eu-west-3", "us-east-1", "us-east-2"];
+        let links = names.into_iter().map(|name| LaunchLink {
+            region: region(name),
+            link: format!("https://example.com/{name}"),
+        });
+        let links: Vec<_> = links
+            .filter(|link| lacks_stack(&coverage, &link.region))
+            .collect();
+        let text = CoverageView { coverage, links }.to_text();
+        let (found, unknown) = text.split_once("is not known").unwrap();
+        assert!(
+            found.contains("https://example.com/eu-west-2\n")
+                && found.contains("1 repositories: forgotten\n"),
+            "{text}"
+        );
+        assert!(
+            unknown.contains("https://example.com/us-east-1\n")
+                && unknown.contains("https://example.com/us-east-2\n"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("example.com/eu-west-1") && !text.contains("example.com/eu-west-3"),
+            "{text}"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use portwarden_core::{
     arn::RoleArn,
     id::{IntegrationId, Region, TenantId},
     receipt::{AccessReceipt, AccessReceipts},
-    reconcile::RegionCoverage,
+    reconcile::{Elsewhere, RegionCoverage, Unwatched},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -25,7 +25,11 @@ pub(crate) struct CoverageView {
     /// each repository became known.
     #[schema(value_type = std::collections::HashMap<String, Object>)]
     regions: std::collections::BTreeMap<Region, RegionCoverage>,
-    /// Regions of which nothing can be seen: once such a region is added, its link creates the stack that watches it.
+    /// The names of repositories in regions without a stack, once a day, as far as the account's role may list them.
+    #[schema(value_type = Option<Object>)]
+    elsewhere: Option<Elsewhere>,
+    /// Regions that nobody watches, without those that are known to have no repository: a link creates the stack that watches
+    /// one.
     unwatched: Vec<LaunchLinkView>,
 }
 
@@ -58,9 +62,12 @@ pub(crate) async fn coverage(
         .coverage(scope, &connection, console.clock.now())
         .await?;
     let mut links = connecting::launch_links(&console, &tenant.name, &connection);
-    links.retain(|link| !connection.regions.contains_key(&link.region));
+    let seen = |region: &Region| coverage.elsewhere.as_ref()?.regions.get(region);
+    let is_empty = |region: &Region| matches!(seen(region), Some(Unwatched::Seen { count: 0, .. }));
+    links.retain(|link| !connection.regions.contains_key(&link.region) && !is_empty(&link.region));
     Ok(Json(CoverageView {
         regions: coverage.regions,
+        elsewhere: coverage.elsewhere,
         unwatched: links.into_iter().map(LaunchLinkView::from).collect(),
     }))
 }
@@ -91,7 +98,7 @@ pub(crate) struct ReceiptView {
     role: RoleArn,
     /// The session's name, which CloudTrail shows as the end of `userIdentity.arn`.
     session: String,
-    /// What it was opened for: `registry`, `proof` or `credentials`.
+    /// What it was opened for: `registry`, `names`, `proof` or `credentials`.
     purpose: String,
     /// When it was about to be opened.
     #[schema(value_type = String, format = DateTime)]

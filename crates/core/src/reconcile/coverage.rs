@@ -3,15 +3,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Finished, HowKnown, Inventories, MissedPushes, RepositoryCoverage, Run};
+use super::{Elsewhere, Finished, HowKnown, Inventories, MissedPushes, RepositoryCoverage, Run};
 use crate::{id::Region, integration::Connection, scope::TenantScope, store::StoreError};
 
 /// What of an integration is watched, and how each image became known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Coverage {
-    /// The regions that the integration knows of. A role and its sessions open one region each, so of any other one
-    /// nothing can be seen.
+    /// The regions that the integration knows of.
     pub regions: BTreeMap<Region, RegionCoverage>,
+    /// What lies in the others, as far as it can be told.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// What of a region is watched.
@@ -105,6 +106,13 @@ impl Inventories {
             };
             regions.insert(region.clone(), coverage);
         }
-        Ok(Coverage { regions })
+        let mut elsewhere = self.elsewhere(scope, id).await?;
+        if let Some(elsewhere) = &mut elsewhere {
+            // A region may have been connected since.
+            elsewhere
+                .regions
+                .retain(|region, _| connection.trusted_role(region).is_none());
+        }
+        Ok(Coverage { regions, elsewhere })
     }
 }

@@ -6,6 +6,7 @@
 
 mod compare;
 mod coverage;
+mod elsewhere;
 mod runs;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +18,7 @@ use crate::{id::RequestId, work::KnownBy};
 
 pub use compare::{Changed, Comparing, Comparison, Look};
 pub use coverage::{Coverage, RegionCoverage, Watch};
+pub use elsewhere::{Elsewhere, Unwatched};
 pub use runs::{Begun, Inventories, SaveError};
 
 /// How old a push must be for its event to be missing: younger ones may still be told.

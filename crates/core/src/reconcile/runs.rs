@@ -4,13 +4,12 @@ use jiff::Timestamp;
 use portwarden_oci::RepositoryName;
 use serde::{Deserialize, Serialize};
 
-use super::{Findings, Finished, MissedPushes, RepositoryCoverage, Run};
+use super::{Findings, Finished, MissedPushes, RepositoryCoverage, Run, elsewhere::elsewhere_key};
 use crate::{
     id::{IntegrationId, Region, RequestId},
     scope::TenantScope,
     store::{
-        Change, Condition, Key, MAX_WRITES, Partition, Store, StoreError, Stored, Write, prefix, try_write,
-        update,
+        Change, Condition, Key, MAX_WRITES, Partition, Store, StoreError, Write, prefix, try_write, update,
     },
     work::{InventoryReason, InventoryRequest, KnownBy},
 };
@@ -316,17 +315,14 @@ impl Inventories {
         region: &Region,
     ) -> Result<bool, StoreError> {
         let partition = partition(scope, integration, region);
-        let page = self.store.query(&partition, "", None, MAX_WRITES).await?;
-        let delete = |item: &Stored| Write::Delete {
-            key: item.key.clone(),
-            condition: Condition::None,
-        };
-        let deletes: Vec<Write> = page.items.iter().map(delete).collect();
-        if deletes.is_empty() {
-            return Ok(false);
-        }
-        try_write(&*self.store, &deletes).await?;
-        Ok(true)
+        let page = self.store.query(&partition, "", None, MAX_WRITES - 1).await?;
+        let keys = page.items.iter().map(|item| item.key.clone());
+        let deletes = keys.chain([elsewhere_key(scope, integration)]).map(|key| {
+            let condition = Condition::None;
+            Write::Delete { key, condition }
+        });
+        try_write(&*self.store, &deletes.collect::<Vec<_>>()).await?;
+        Ok(!page.items.is_empty())
     }
 
     /// Reads what is known of a region's repositories.

@@ -131,7 +131,9 @@ impl LaunchPad {
     }
 }
 
-fn constant_regions() -> BTreeSet<Region> {
+/// Returns the regions that always have a link.
+#[expect(clippy::missing_panics_doc, reason = "each of the constants is a region")]
+pub fn constant_regions() -> BTreeSet<Region> {
     REGIONS
         .map(|region| region.parse().expect("a constant region is valid"))
         .into()

@@ -11,7 +11,7 @@ use crate::{arn::RoleArn, id::Region};
 const TEMPLATE: &str = include_str!("../../templates/ecr-integration.yaml");
 
 /// The version of the template, which its stacks say and its published copies are named by.
-pub const VERSION: &str = "2";
+pub const VERSION: &str = "3";
 
 /// The oldest version of the template that will do: stacks of older ones are to be updated.
 pub const OLDEST_SERVED: u32 = 1;
@@ -66,6 +66,7 @@ mod tests {
         let secret = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:s-a1B2c3".parse();
         let purposes = [
             Purpose::Registry,
+            Purpose::Names,
             Purpose::Proof,
             Purpose::Credentials(secret.unwrap()),
         ];

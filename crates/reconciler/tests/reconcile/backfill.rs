@@ -8,9 +8,12 @@ use std::{
 
 use jiff::Timestamp;
 use portwarden_core::{
+    id::Region,
     receipt::AccessReceipts,
+    reconcile::Unwatched,
     work::{InventoryReason, KnownBy, VerifyReason},
 };
+use portwarden_oci::RepositoryName;
 use portwarden_reconciler::{Dropped, Outcome};
 
 use crate::world::{World, hours, name, registry};
@@ -110,6 +113,72 @@ async fn the_session_has_a_receipt_with_the_number_of_its_calls() {
         (name.as_str(), "registry")
     );
     assert_eq!(receipt.calls, 3, "the names, and the images of two repositories");
+}
+
+#[tokio::test]
+async fn regions_without_a_stack_are_looked_into_once_a_day_for_names_only() {
+    let world = World::new().await;
+    let repositories = |count: usize| (0..count).map(|number| name(&format!("r{number:02}"))).collect();
+    let elsewhere: BTreeMap<Region, Option<Vec<RepositoryName>>> = [
+        ("us-east-1", Some(repositories(25))),
+        ("us-east-2", Some(Vec::new())),
+        ("us-west-1", None),
+        // Its stack watches this one, and nobody's role opens another partition.
+        ("eu-west-1", None),
+        ("cn-north-1", None),
+    ]
+    .map(|(region, names)| (region.parse().unwrap(), names))
+    .into();
+    *world.aws.elsewhere.lock().unwrap() = elsewhere;
+    let found = async || {
+        let elsewhere = world.inventories.elsewhere(&world.scope, &world.integration);
+        elsewhere.await.unwrap().unwrap()
+    };
+    world.run(world.request(InventoryReason::Connected)).await;
+    let first = found().await;
+    let seen = |count, names| Unwatched::Seen {
+        count,
+        more: false,
+        first: repositories(names),
+    };
+    let denied = Unwatched::Unseen {
+        code: "ecr_denied".to_owned(),
+    };
+    let expected = [
+        ("us-east-1", seen(25, 20)),
+        ("us-east-2", seen(0, 0)),
+        ("us-west-1", denied),
+    ]
+    .map(|(region, unwatched)| (region.parse().unwrap(), unwatched));
+    assert_eq!(first.regions, expected.into());
+    assert_eq!(
+        world.known("r00").await.len() + world.take_scans().len(),
+        0,
+        "names, and nothing of them"
+    );
+    let receipts = AccessReceipts::new(world.aws.clone())
+        .list(&world.scope, &world.integration, Timestamp::UNIX_EPOCH, 10)
+        .await
+        .unwrap();
+    let calls: BTreeMap<_, _> = receipts
+        .iter()
+        .map(|receipt| (receipt.purpose.as_str(), receipt.calls))
+        .collect();
+    assert_eq!(calls["names"], 3);
+    // The sweep of another region of the same account comes some hours later.
+    world.clock.advance(hours(5));
+    world.run(world.request(InventoryReason::Schedule)).await;
+    assert_eq!(found().await.at, first.at);
+    world.run(world.request(InventoryReason::Asked)).await;
+    let asked = found().await;
+    assert!(asked.at > first.at);
+    world.aws.page.store(10, Ordering::SeqCst);
+    world.sweep().await;
+    let region: Region = "us-east-1".parse().unwrap();
+    let Unwatched::Seen { count, more, .. } = found().await.regions[&region].clone() else {
+        panic!("{:?}", found().await)
+    };
+    assert_eq!((count, more), (10, true), "one page is enough to know");
 }
 
 #[tokio::test]

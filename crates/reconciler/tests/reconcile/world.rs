@@ -14,7 +14,7 @@ use portwarden_core::{
     announce::{Announce, AnnounceError, Announcement, MemoryBus},
     clock::{Clock as _, ManualClock},
     ecr::{EcrError, EcrImage, ListRegistry, Listing, PageToken, RegistryId},
-    id::{IntegrationId, RequestId, TenantId},
+    id::{IntegrationId, Region, RequestId, TenantId},
     image::{Images, Located, Location, Presence, RepositoryId},
     integration::{Integrations, NewRegion},
     random::OsRandomness,
@@ -32,6 +32,10 @@ use portwarden_core::{
 };
 use portwarden_oci::{Digest, RepositoryName};
 use portwarden_reconciler::{Context, Failure, Outcome, Outside, look};
+
+/// The access keys of sessions, by what they are for.
+const REGISTRY: &str = "ASIAREGISTRY";
+const NAMES: &str = "ASIANAMES";
 
 /// How long an invocation may take.
 pub(crate) const INVOCATION: SignedDuration = SignedDuration::from_mins(15);
@@ -58,6 +62,8 @@ pub(crate) struct Aws {
     pub(crate) is_shut: Mutex<bool>,
     pub(crate) sessions: AtomicUsize,
     counter: Arc<CallCounter>,
+    /// The repositories of other regions; none where the role may not ask.
+    pub(crate) elsewhere: Mutex<BTreeMap<Region, Option<Vec<RepositoryName>>>>,
 }
 
 pub(crate) struct World {
@@ -98,6 +104,7 @@ impl World {
             is_shut: Mutex::default(),
             sessions: AtomicUsize::new(0),
             counter: Arc::default(),
+            elsewhere: Mutex::default(),
         });
         let scope = OperatorScope::of_this_process().tenant(TenantId::generate(&OsRandomness));
         let integrations = Integrations::new(aws.clone());
@@ -244,6 +251,7 @@ impl World {
             calls: self.aws.counter.clone(),
             ecr: self.aws.clone(),
             scans: self.aws.clone(),
+            launch_regions: self.aws.elsewhere.lock().unwrap().keys().cloned().collect(),
             inventories: self.aws.clone(),
             verifications: self.aws.clone(),
             bus: self.aws.clone(),
@@ -415,8 +423,23 @@ impl ListRegistry for Aws {
         at: &RegistryId,
         next: Option<&PageToken>,
     ) -> Result<Listing<RepositoryName>, EcrError> {
-        assert_eq!(*at, registry());
         self.counter.count(session);
+        if *at != registry() {
+            assert_eq!(
+                (session.access_key_id.as_str(), &at.account),
+                (NAMES, &registry().account)
+            );
+            let names = self.elsewhere.lock().unwrap()[&at.region].clone();
+            return self.ask(|| {
+                let action = "ecr:DescribeRepositories";
+                let names = names.ok_or(EcrError::Denied {
+                    action,
+                    source: "no".into(),
+                })?;
+                Ok(self.page(&names, next))
+            });
+        }
+        assert_eq!(session.access_key_id, REGISTRY);
         self.ask(|| {
             let names: Vec<RepositoryName> = self.ecr().keys().cloned().collect();
             Ok(self.page(&names, next))
@@ -430,6 +453,7 @@ impl ListRegistry for Aws {
         repository: &RepositoryName,
         next: Option<&PageToken>,
     ) -> Result<Option<Listing<(Digest, EcrImage)>>, EcrError> {
+        assert_eq!(session.access_key_id, REGISTRY);
         self.counter.count(session);
         self.ask(|| {
             if self.closed.lock().unwrap().as_ref() == Some(repository) {
@@ -460,14 +484,18 @@ impl AssumeRole for Aws {
         purpose: Purpose,
         session: &SessionName,
     ) -> Result<Session, AssumeError> {
-        assert_eq!(purpose, Purpose::Registry);
         assert!(session.as_str().starts_with("reconcile-"));
         if *self.is_shut.lock().unwrap() {
             return Err(AssumeError::NotAllowed("no".into()));
         }
         self.sessions.fetch_add(1, Ordering::SeqCst);
         Ok(Session {
-            access_key_id: "ASIA".to_owned(),
+            access_key_id: match purpose {
+                Purpose::Registry => REGISTRY,
+                Purpose::Names => NAMES,
+                other => panic!("{other:?}"),
+            }
+            .to_owned(),
             secret_access_key: "secret".to_owned().into(),
             session_token: "token".to_owned().into(),
             expires_at: self.clock.now() + SignedDuration::from_hours(1),

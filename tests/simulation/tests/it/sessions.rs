@@ -51,8 +51,10 @@ fn even_an_administrators_role_opens_for_reading_only() {
     let secret = format!("arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:own-a1B2c3");
     let read_secret = ["secretsmanager:GetSecretValue"];
     let nothing: &[&str] = &[];
+    let names: &[&str] = &["ecr:DescribeRepositories"];
     for (purpose, registry, itself, own_secret) in [
         (Purpose::Registry, &READ_REGISTRY[..], nothing, nothing),
+        (Purpose::Names, names, nothing, nothing),
         (Purpose::Proof, &READ_REGISTRY[..], &["iam:GetRole"][..], nothing),
         (
             Purpose::Credentials(secret.parse().unwrap()),
@@ -61,6 +63,7 @@ fn even_an_administrators_role_opens_for_reading_only() {
             &read_secret[..],
         ),
     ] {
+        let registry_elsewhere = if purpose == Purpose::Names { names } else { nothing };
         let policy: Value = serde_json::from_str(&purpose.session_policy(&role, &own)).unwrap();
         let repository =
             |region: &str| json!({"repository": format!("arn:aws:ecr:{region}:{ACCOUNT}:repository/x")});
@@ -69,7 +72,7 @@ fn even_an_administrators_role_opens_for_reading_only() {
         let bucket = json!({"bucket": "arn:aws:s3:::b", "object": "arn:aws:s3:::b/o"});
         let asked: [(&str, &str, Value, &[&str]); 7] = [
             (region, "ecr", repository(region), registry),
-            (elsewhere, "ecr", repository(elsewhere), nothing),
+            (elsewhere, "ecr", repository(elsewhere), registry_elsewhere),
             (region, "iam", json!({"role": role}), itself),
             (region, "iam", json!({"role": format!("{role}-2")}), nothing),
             (region, "secretsmanager", json!({"Secret": secret}), own_secret),

@@ -6,8 +6,9 @@ use portwarden_core::{
     id::{Region, TenantId},
     integration::Connection,
     receipt::AccessReceipt,
-    reconcile::{Coverage, HowKnown, RegionCoverage, Watch},
+    reconcile::{Coverage, HowKnown, RegionCoverage, Unwatched, Watch},
 };
+use portwarden_oci::RepositoryName;
 
 use super::{
     chart,
@@ -28,6 +29,7 @@ pub(super) fn section(tenant: &TenantId, connection: &Connection, coverage: &Cov
                 @for (region, coverage) in coverage.regions.iter().filter(|(_, coverage)| is_read(coverage)) {
                     (one_region(region, coverage))
                 }
+                (nobody_watches(coverage))
                 p.dim {
                     a href={ "/v1/tenants/" (tenant) "/integrations/" (connection.integration.id) "/coverage" } { "All of it as JSON" }
                 }
@@ -71,6 +73,32 @@ fn one_region(region: &Region, coverage: &RegionCoverage) -> Markup {
                 p { "Repositories that could not be read:" }
                 ul.plain { @for (repository, code) in unread.iter().take(MOST) { li { (repository.repository) " – " code { (shown(code)) } } } }
             }
+        }
+    }
+}
+
+/// Names the regions that no stack watches and that have repositories; the button for each is below.
+fn nobody_watches(coverage: &Coverage) -> Markup {
+    let elsewhere = coverage.elsewhere.iter().flat_map(|elsewhere| &elsewhere.regions);
+    let with_some: Vec<_> = elsewhere
+        .filter_map(|(region, unwatched)| match unwatched {
+            Unwatched::Seen {
+                count: count @ 1..,
+                more,
+                first,
+            } => Some((region, *count, *more, first)),
+            _ => None,
+        })
+        .collect();
+    html! {
+        @if !with_some.is_empty() {
+            p { strong { "Nobody watches these regions" } ", though there are repositories in them. \u{201c}Watch another region\u{201d} adds one:" }
+            ul.plain { @for (region, count, more, first) in with_some {
+                li {
+                    strong { (region) } ": " (number(count, "repository", "repositories")) @if more { " or more" } ", "
+                    (first.iter().map(RepositoryName::as_str).collect::<Vec<_>>().join(", "))
+                }
+            } }
         }
     }
 }
