@@ -61,13 +61,17 @@ pub struct EndpointRegion {
 
 impl Endpoint {
     /// Tells whether a claim without proof is to be looked at: only while something of its region is to be connected.
+    ///
+    /// Once the tenant has named the account, a stack in another region of it is all that this region needs.
     pub fn awaits(&self, region: &Region, claim: &Claim, now: Timestamp) -> bool {
+        let named = self.account.as_ref();
         let is_ours = claim.external_id == self.external_id
-            && self
-                .account
-                .as_ref()
-                .is_none_or(|account| account == claim.role.account());
-        is_ours && !self.removed && self.regions.get(region).is_some_and(|region| region.awaits(now))
+            && named.is_none_or(|account| account == claim.role.account());
+        let is_wanted = match self.regions.get(region) {
+            Some(region) => region.awaits(now),
+            None => named.is_some(),
+        };
+        is_ours && is_wanted && !self.removed
     }
 }
 
@@ -653,7 +657,8 @@ mod tests {
         let right = claim("111122223333", &endpoint.external_id);
         assert!(endpoint.awaits(&unproven, &right, NOW));
         assert!(!endpoint.awaits(&proven, &right, NOW), "all is connected");
-        assert!(!endpoint.awaits(&"sa-east-1".parse().unwrap(), &right, NOW));
+        let elsewhere: Region = "sa-east-1".parse().unwrap();
+        assert!(!endpoint.awaits(&elsewhere, &right, NOW), "no account is named");
         let foreign = claim("111122223333", &ExternalId::generate(&OsRandomness));
         assert!(!endpoint.awaits(&unproven, &foreign, NOW));
         let changed = |change: &dyn Fn(&mut Endpoint)| {
@@ -665,6 +670,9 @@ mod tests {
         assert!(!removed.awaits(&unproven, &right, NOW));
         let named = changed(&|endpoint| endpoint.account = Some("444455556666".parse().unwrap()));
         assert!(!named.awaits(&unproven, &right, NOW), "another account is named");
+        assert!(!named.awaits(&elsewhere, &right, NOW), "another account is named");
+        let own = changed(&|endpoint| endpoint.account = Some("111122223333".parse().unwrap()));
+        assert!(own.awaits(&elsewhere, &right, NOW) && !own.awaits(&proven, &right, NOW));
         let later = NOW + SignedDuration::from_secs(1);
         let of_proven = |change: &dyn Fn(&mut EndpointRegion)| {
             changed(&|endpoint| change(endpoint.regions.get_mut(&proven).unwrap()))

@@ -6,7 +6,7 @@ use portwarden_core::{
     arn::RoleArn,
     event::Claim,
     id::TenantId,
-    integration::{Connection, RecordVerdictError, RecordedVerdict, RegionConnection},
+    integration::{Connection, RecordVerdictError, RecordedVerdict, RegionConnection, Trust},
     receipt::{AccessReceipt, ReceiptKey},
     session::{Purpose, SessionName},
     tenant_template,
@@ -52,7 +52,8 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
     if connection.integration.removed_at.is_some() {
         return Ok(Verified::Dropped { reason: "removed" });
     }
-    let Some(region) = connection.regions.get(&request.region) else {
+    let added = new_region(&connection, request);
+    let Some(region) = connection.regions.get(&request.region).or(added.as_ref()) else {
         return Ok(Verified::Dropped {
             reason: "other_region",
         });
@@ -104,6 +105,14 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
     have_listed(context, request, &recorded).await?;
     test.try_again_later(&verdict).await?;
     Ok(Verified::Tested { verdict, recorded })
+}
+
+/// Makes the region that a stack in the account that the tenant named claims, if the integration has it not yet.
+fn new_region(connection: &Connection, request: &VerifyRequest) -> Option<RegionConnection> {
+    let account = connection.integration.account.as_ref()?;
+    let claim = request.claim.as_ref()?;
+    let is_new = !connection.regions.contains_key(&request.region);
+    (is_new && claim.role.account() == account).then(|| RegionConnection::new(request.region.clone()))
 }
 
 /// How long to wait before what could not be found out is tried again; after the last one, the daily test does.
@@ -301,6 +310,14 @@ impl Test<'_> {
     ) -> Result<(Verdict, RecordedVerdict), VerifyError> {
         let (scope, integrations) = (self.request.scope(), &self.context.integrations);
         let (id, region) = (&self.request.integration, &self.request.region);
+        if !self.connection.regions.contains_key(region) {
+            // Whoever makes a claim up adds no region to an integration.
+            if verdict.conclusion() != Conclusion::Trusted {
+                let (before, now) = (Trust::Unnamed, Trust::Unnamed);
+                return Ok((verdict, RecordedVerdict { before, now }));
+            }
+            integrations.claim_region(&scope, id, region).await?;
+        }
         // Each refusal below makes the verdict one that binds nothing, so the second attempt cannot meet it again.
         loop {
             let recorded = match self.claim {

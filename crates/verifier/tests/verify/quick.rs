@@ -352,6 +352,81 @@ async fn a_test_costs_no_more_calls_than_it_may() {
 }
 
 #[tokio::test]
+async fn a_stack_in_another_region_of_the_confirmed_account_adds_the_region_once_its_role_is_proven() {
+    let bench = Bench::new();
+    let party = bench.quick_party().await;
+    let further: portwarden_core::id::Region = "eu-west-1".parse().unwrap();
+    let role = format!("{ROLE}-2");
+    let secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:s-a1b2c3";
+    let claimed = |party: &Party| VerifyRequest {
+        region: further.clone(),
+        ..party.claimed(
+            VerifyReason::Claim,
+            &json!({"secret-arn": secret, "role-arn": role}),
+        )
+    };
+    let integrations = bench.integrations();
+    let connection = async || {
+        let found = integrations.find(&party.scope, &party.integration).await;
+        found.unwrap().unwrap()
+    };
+    let regions = async || connection().await.regions.into_keys().collect::<Vec<_>>();
+    // Before the tenant has named an account, nobody's message adds anything.
+    let dropped = bench
+        .run(&Arc::new(World::new(GOOD)), &party, claimed(&party))
+        .await;
+    assert_eq!(
+        dropped,
+        Verified::Dropped {
+            reason: "other_region"
+        }
+    );
+    bench.confirm(&party).await;
+    let foreign = VerifyRequest {
+        claim: Some(claim(
+            &party,
+            &json!({"role-arn": "arn:aws:iam::444455556666:role/r"}),
+        )),
+        ..claimed(&party)
+    };
+    let dropped = bench.run(&Arc::new(World::new(GOOD)), &party, foreign).await;
+    assert_eq!(
+        dropped,
+        Verified::Dropped {
+            reason: "other_region"
+        }
+    );
+    // Nor does a role that is not there, or that opens for others.
+    let ways: [crate::world::Trusts; 2] = [|_, _| false, |_, _| true];
+    for trusts in ways {
+        bench
+            .test(&Arc::new(World::new(trusts)), &party, claimed(&party))
+            .await;
+        assert_eq!(regions().await, [region()]);
+    }
+    bench.queues.take_inventories();
+    let world = Arc::new(World::new(GOOD));
+    bench.test(&world, &party, claimed(&party)).await;
+    assert_eq!(regions().await, [further.clone(), region()]);
+    let connection = connection().await;
+    let added = &connection.regions[&further];
+    assert_eq!(
+        connection.trusted_role(&further).unwrap().role().to_string(),
+        role
+    );
+    assert_eq!(added.credentials.len(), 1, "the secret is read");
+    let listed = bench.queues.take_inventories();
+    assert!(
+        listed.iter().any(|(request, _)| request.region == further),
+        "{listed:?}"
+    );
+    // Rounds come to it from now on.
+    let slot = portwarden_core::integration::Slot::of(&party.integration, &further);
+    let scheduled = Directory::new(bench.store.clone()).scheduled(slot, None).await;
+    assert!(scheduled.unwrap().iter().any(|entry| entry.region == further));
+}
+
+#[tokio::test]
 async fn a_daily_test_keeps_what_the_whole_one_found() {
     let bench = Bench::new();
     let party = bench.party().await;
