@@ -29,7 +29,7 @@ use crate::{
 /// Amazon ECR's API, in the region and with the session of each call.
 #[derive(Debug, Clone)]
 pub struct Ecr {
-    client: Client,
+    pub(crate) client: Client,
     calls: Arc<CallCounter>,
 }
 
@@ -51,7 +51,7 @@ impl Ecr {
     }
 
     /// Signs one call with a session; the client and its connections stay the same, and no session is kept for the next.
-    fn caller(&self, session: &Session, registry: &RegistryId) -> Builder {
+    pub(crate) fn caller(&self, session: &Session, registry: &RegistryId) -> Builder {
         Builder::new()
             .region(SdkRegion::new(registry.region.as_str().to_owned()))
             .credentials_provider(counted(session, &self.calls))
@@ -326,7 +326,7 @@ impl ProbeEcr for Ecr {
     }
 }
 
-fn image_id(digest: &Digest) -> ImageIdentifier {
+pub(crate) fn image_id(digest: &Digest) -> ImageIdentifier {
     ImageIdentifier::builder()
         .image_digest(digest.to_string())
         .build()
@@ -354,7 +354,7 @@ where
     Err(ecr_error(action, failure))
 }
 
-fn ecr_error(action: &'static str, failure: Failure) -> EcrError {
+pub(crate) fn ecr_error(action: &'static str, failure: Failure) -> EcrError {
     if failure.has_code("KmsException") {
         return EcrError::KeyClosed(failure.into());
     }

@@ -9,6 +9,7 @@ mod failure;
 mod feed;
 mod iam;
 mod registry;
+mod registry_scan;
 mod s3;
 mod secretsmanager;
 mod settings;

@@ -150,6 +150,7 @@ fn sentence(cause: &Cause) -> String {
         Cause::AdvisoryPublished => "the advisory is new".to_owned(),
         Cause::AdvisoryChanged => "the advisory changed".to_owned(),
         Cause::AdvisoryWithdrawn => "the advisory was withdrawn".to_owned(),
+        Cause::RegistryScanned => "by ECR's own scanning".to_owned(),
         Cause::Suppressed => "it was suppressed".to_owned(),
         Cause::SuppressionEnded => "it is suppressed no more".to_owned(),
     }

@@ -41,6 +41,9 @@ pub struct Matching {
     /// The edition of the advisory database; none if the image is not matched yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edition: Option<u64>,
+    /// Which scan of ECR's own was merged, by its stamp; none if none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_scan: Option<String>,
     /// When.
     pub at: Timestamp,
     /// How many findings of each severity count.

@@ -23,6 +23,7 @@ pub mod purge;
 pub mod random;
 pub mod receipt;
 pub mod reconcile;
+pub mod registry_scan;
 pub mod rematch;
 pub mod scope;
 pub mod session;

@@ -20,6 +20,8 @@ pub enum Document {
     CycloneDx,
     /// What is wrong with the packages of the report, by one advisory database, as JSON.
     Findings,
+    /// What ECR's own scanning found in the image, as JSON.
+    RegistryScan,
 }
 
 impl TenantScope {
@@ -38,6 +40,7 @@ impl TenantScope {
             Document::Report => "report.json",
             Document::CycloneDx => "sbom.cdx.json",
             Document::Findings => "findings.json",
+            Document::RegistryScan => "registry_scan.json",
         };
         ObjectKey(format!(
             "tenants/{}/images/{}/{catalog_version}/{name}",

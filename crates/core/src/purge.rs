@@ -187,6 +187,7 @@ impl Purge {
         }
         keys.insert(scope.image_object(digest, version, Document::CycloneDx));
         keys.insert(scope.image_object(digest, version, Document::Findings));
+        keys.insert(scope.image_object(digest, version, Document::RegistryScan));
         let mut deleted = 0;
         for key in keys.iter().chain([&report]) {
             self.objects.remove_object(key).await?;
@@ -383,6 +384,7 @@ mod tests {
             let matching = Matching {
                 catalog_version: VERSION,
                 edition: None,
+                registry_scan: None,
                 at: start(),
                 counts: BTreeMap::new(),
                 fixable: 0,
@@ -607,8 +609,8 @@ mod tests {
         let expected = Deleted {
             locations: 3,
             images: 2,
-            // The names of a report, an SBOM, findings and two layers each.
-            objects: 10,
+            // The names of a report, an SBOM, findings, what ECR found, and two layers each.
+            objects: 12,
             regions: 2,
         };
         assert_eq!((receipt.deleted, receipt.purged_at), (expected, Some(later())));

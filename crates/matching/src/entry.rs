@@ -32,7 +32,11 @@ pub(crate) fn entries(report: &Report, findings: Option<&ImageFindings>) -> Vec<
     }
     let mut by_purl: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
     let platforms = findings.into_iter().flat_map(|findings| &findings.platforms);
-    for found in platforms.flat_map(|platform| &platform.findings) {
+    // What only ECR's own scanning found is no word of a database.
+    let of_database = platforms
+        .flat_map(|platform| &platform.findings)
+        .filter(|found| found.is_of_advisories());
+    for found in of_database {
         by_purl
             .entry(&found.finding.purl)
             .or_default()

@@ -5,6 +5,7 @@ use portwarden_core::{
     inventory::{ImageState, Inventory, PackageKey},
     object::{Document, ReadObject},
     purge::{LeaveIndex, PurgeError},
+    registry_scan::RegistryScan,
     scope::TenantScope,
     store::Store,
 };
@@ -69,6 +70,16 @@ impl Index {
         catalog_version: u32,
     ) -> Result<Option<ImageFindings>, MatchError> {
         self.document(scope, digest, catalog_version, Document::Findings)
+            .await
+    }
+
+    pub(crate) async fn registry_scan(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        catalog_version: u32,
+    ) -> Result<Option<RegistryScan>, MatchError> {
+        self.document(scope, digest, catalog_version, Document::RegistryScan)
             .await
     }
 

@@ -9,6 +9,7 @@ use portwarden_core::{
     inventory::{ImageState, Inventory, Matching, PackageKey},
     notification::{Notifications, QueueNotify},
     object::{Document, ReadObject, WriteObject},
+    registry_scan::RegistryScan,
     scope::TenantScope,
     store::Store,
 };
@@ -191,14 +192,68 @@ impl Matcher {
             Some(_) => self.findings(scope, digest, matching.catalog_version).await?,
             None => None,
         };
+        // Without an edition nobody could merge it yet.
+        let scan = match (matching.edition, &matching.registry_scan) {
+            (Some(_), None) => None,
+            _ => {
+                self.index
+                    .registry_scan(scope, digest, matching.catalog_version)
+                    .await?
+            }
+        };
         let rematched = self
-            .match_again(scope, &state, &report, before.as_ref(), &loaded)
+            .match_again(scope, &state, &report, before.as_ref(), &loaded, scan.as_ref())
             .await?;
         if matching.edition.is_none() {
             // Until now it could not be compared with the images that its tags named before.
             self.compare_tags(scope, digest, None).await?;
         }
         Ok(rematched)
+    }
+
+    /// Merges what ECR's own scanning found in an image that was matched before, unless that was merged; no registry is asked.
+    ///
+    /// The scan is kept beside the report, for every edition to come.
+    pub async fn merge_registry_scan(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        scan: &RegistryScan,
+    ) -> Result<Rematched, MatchError> {
+        for _ in 0..ATTEMPTS {
+            let state = self.inventory.image(scope, digest).await?;
+            let Some(matching) = &state.matching else {
+                return Ok(Rematched::NotIndexed);
+            };
+            if matching.registry_scan.as_deref() == Some(scan.stamp().as_str()) && matching.written {
+                // Whoever merged it may have died before it was told.
+                self.tell(scope, digest, &state.untold).await?;
+                return Ok(Rematched::Known);
+            }
+            let key = scope.image_object(digest, matching.catalog_version, Document::RegistryScan);
+            self.documents
+                .write_object(&key, "application/json", scan.to_json())
+                .await?;
+            // Whoever brings the first edition finds it.
+            if matching.edition.is_none() {
+                return Ok(Rematched::NoDatabase);
+            }
+            let Some(loaded) = self.current.get().await? else {
+                return Ok(Rematched::NoDatabase);
+            };
+            let Some(report) = self.report(scope, digest, matching.catalog_version).await? else {
+                return Ok(Rematched::NotIndexed);
+            };
+            let before = self.findings(scope, digest, matching.catalog_version).await?;
+            let merged = self
+                .match_again(scope, &state, &report, before.as_ref(), &loaded, Some(scan))
+                .await;
+            match merged {
+                Err(MatchError::Overtaken) => {}
+                merged => return merged,
+            }
+        }
+        Err(MatchError::Overtaken)
     }
 
     async fn match_again(
@@ -208,10 +263,16 @@ impl Matcher {
         report: &Report,
         before: Option<&ImageFindings>,
         loaded: &Loaded,
+        scan: Option<&RegistryScan>,
     ) -> Result<Rematched, MatchError> {
         let digest = &report.image.digest;
-        let findings = self.find(report, loaded)?;
-        let is_unchanged = before.is_some_and(|before| before.platforms == findings.platforms);
+        let mut findings = self.find(report, loaded)?;
+        if let Some(scan) = scan {
+            findings.merge(report, scan);
+        }
+        let is_unchanged = before.is_some_and(|before| {
+            before.platforms == findings.platforms && before.registry_scan == findings.registry_scan
+        });
         if !is_unchanged {
             let old: BTreeMap<PackageKey, String> = match before {
                 Some(_) => entry::entries(report, before)
@@ -237,7 +298,7 @@ impl Matcher {
         matching.written = is_unchanged;
         let news = match before {
             Some(before) if !is_unchanged => {
-                news::of_advisories(scope, state, report, (before, &findings), loaded)?
+                news::of_image(scope, state, report, (before, &findings), loaded)?
             }
             _ => None,
         };
@@ -261,6 +322,7 @@ impl Matcher {
         })
     }
 
+    /// Finds what is wrong by advisories alone.
     pub(crate) fn find(&self, report: &Report, loaded: &Loaded) -> Result<ImageFindings, MatchError> {
         let found = ImageFindings::of_report(report, &loaded.database, self.clock.now());
         found.map_err(|source| MatchError::Database {
@@ -279,6 +341,9 @@ impl Matcher {
         Matching {
             catalog_version,
             edition,
+            registry_scan: findings
+                .and_then(|findings| findings.registry_scan.as_ref())
+                .map(|scan| scan.stamp.clone()),
             at: self.clock.now(),
             counts: counts
                 .map(|(level, count)| (level.as_str().to_owned(), *count))

@@ -136,24 +136,41 @@ impl Matcher {
     }
 }
 
-/// Compares what was found in an image before with what the database in use says.
-pub(crate) fn of_advisories(
+/// Compares what was found in an image before with what is found now, by another database or by ECR's own scanning.
+///
+/// The first scan of ECR's own is no news: it tells who else has found something, and comes long after the image. What it
+/// finds differently later is.
+pub(crate) fn of_image(
     scope: &TenantScope,
     state: &ImageState,
     report: &Report,
     (before, after): (&ImageFindings, &ImageFindings),
     loaded: &Loaded,
 ) -> Result<Option<Notification>, MatchError> {
+    let is_of_registry = before.database == after.database;
+    if is_of_registry && before.registry_scan.is_none() {
+        return Ok(None);
+    }
     let [one, other] = [before, after].map(|findings| Snapshot::of_report(report, findings));
     let changes = changes(&one, &other, loaded)?;
     let (digest, edition) = (report.image.digest.to_string(), loaded.edition.number.to_string());
-    // The same each time that the same edition is carried to the image, so that a repetition is none.
+    // The same each time that the same edition is carried to the image, or the same scan, so that a repetition is none.
     let at = loaded.edition.built_at;
+    let (id, reason) = match &after.registry_scan {
+        Some(scan) if is_of_registry => (
+            NotificationId::of(at, &["registry-scan", &scan.stamp, &edition, &digest]),
+            ChangeReason::RegistryScanned,
+        ),
+        _ => (
+            NotificationId::of(at, &["edition", &edition, &digest]),
+            ChangeReason::AdvisoriesChanged,
+        ),
+    };
     let event = Event {
-        id: NotificationId::of(at, &["edition", &edition, &digest]),
+        id,
         at,
         tenant: scope.tenant(),
-        reason: ChangeReason::AdvisoriesChanged,
+        reason,
         places: state
             .live()
             .take(FindingsChanged::MAX_PLACES)

@@ -173,6 +173,7 @@ impl World {
         let matching = Matching {
             catalog_version: 1,
             edition: Some(1),
+            registry_scan: None,
             at,
             counts: [].into(),
             fixable: 0,

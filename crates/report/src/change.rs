@@ -77,6 +77,8 @@ pub enum Cause {
     AdvisoryChanged,
     /// The advisory was taken back since.
     AdvisoryWithdrawn,
+    /// ECR's own scanning found it, or finds it no more, and no advisory speaks of it.
+    RegistryScanned,
     /// Somebody said that the finding does not count.
     Suppressed,
     /// What was said of the finding does not hold any more, for example since a rule has expired.
@@ -176,6 +178,7 @@ fn package_cause(before: &Snapshot<'_>, after: &Snapshot<'_>, package: &str) -> 
 
 fn cause_of_coming(found: &PlacedFinding, since: Timestamp) -> Cause {
     match found.finding.published {
+        _ if !found.is_of_advisories() => Cause::RegistryScanned,
         Some(published) if published <= since => Cause::AdvisoryChanged,
         _ => Cause::AdvisoryPublished,
     }
@@ -184,6 +187,7 @@ fn cause_of_coming(found: &PlacedFinding, since: Timestamp) -> Cause {
 fn cause_of_going(found: &PlacedFinding, database: Option<&Database>) -> Result<Cause, DatabaseError> {
     let ids: BTreeSet<&str> = found.finding.ids.iter().map(String::as_str).collect();
     Ok(match database {
+        _ if !found.is_of_advisories() => Cause::RegistryScanned,
         Some(database) if !database.has_any(&ids)? => Cause::AdvisoryWithdrawn,
         _ => Cause::AdvisoryChanged,
     })

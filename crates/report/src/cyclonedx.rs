@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portwarden_advisories::Level;
+use portwarden_advisories::{Level, Severity};
 use portwarden_catalog::cyclonedx::{reference_of, write_with};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -94,12 +94,12 @@ fn vulnerability(found: &PlacedFinding, mut affected: Vec<String>) -> Value {
     let mut vulnerability = json!({
         "bom-ref": format!("{}#{}", finding.id, finding.purl),
         "id": finding.id,
-        "source": source(&finding.id),
+        "source": source(found),
         "references": finding
             .ids
             .iter()
             .filter(|id| **id != finding.id)
-            .map(|id| json!({"id": id, "source": source(id)}))
+            .map(|id| json!({"id": id, "source": source_of(id)}))
             .collect::<Vec<_>>(),
         "ratings": ratings(found),
         "advisories": finding
@@ -110,6 +110,7 @@ fn vulnerability(found: &PlacedFinding, mut affected: Vec<String>) -> Value {
             .collect::<Vec<_>>(),
         "updated": finding.modified.to_string(),
         "affects": affected.iter().map(|reference| json!({"ref": reference})).collect::<Vec<_>>(),
+        "properties": properties(found, affected.is_empty()),
     });
     if !finding.summary.is_empty() {
         vulnerability["description"] = json!(finding.summary);
@@ -126,8 +127,31 @@ fn vulnerability(found: &PlacedFinding, mut affected: Vec<String>) -> Value {
     vulnerability
 }
 
-/// Says who gives out such names; readers tell flaws apart by both.
-fn source(id: &str) -> Value {
+/// Says who found it, and of which package where the SBOM has none of that name.
+fn properties(found: &PlacedFinding, is_of_no_component: bool) -> Vec<Value> {
+    let by = found.found_by.iter();
+    let mut properties: Vec<Value> = by
+        .map(|by| json!({"name": "portwarden:foundBy", "value": by.as_str()}))
+        .collect();
+    if is_of_no_component {
+        properties.push(json!({"name": "portwarden:package", "value": found.finding.purl}));
+    }
+    properties
+}
+
+/// Says who told of a flaw under its name; readers tell flaws apart by both.
+fn source(found: &PlacedFinding) -> Value {
+    match found.finding.id.split('-').next() {
+        Some("CVE" | "GHSA") => source_of(&found.finding.id),
+        _ if !found.is_of_advisories() => json!({"name": ECR}),
+        _ => source_of(&found.finding.id),
+    }
+}
+
+/// Who found what no advisory speaks of.
+const ECR: &str = "Amazon ECR";
+
+fn source_of(id: &str) -> Value {
     match id.split('-').next() {
         Some("CVE") => json!({"name": "NVD", "url": format!("https://nvd.nist.gov/vuln/detail/{id}")}),
         Some("GHSA") => json!({"name": "GitHub", "url": format!("https://github.com/advisories/{id}")}),
@@ -135,16 +159,29 @@ fn source(id: &str) -> Value {
     }
 }
 
-/// The level that counts, and the CVSS score where there is one.
+/// The level that counts, and what ECR's own scanning says where an advisory counts.
 fn ratings(found: &PlacedFinding) -> Vec<Value> {
-    let severity = &found.finding.severity;
-    let word = match severity.level {
+    let mut ratings = vec![rating(&found.finding.severity)];
+    if let Some(registry) = found.registry.as_ref().filter(|_| found.is_of_advisories()) {
+        let word = word(registry.severity);
+        ratings.push(json!({"source": {"name": ECR}, "severity": word, "method": "other"}));
+    }
+    ratings
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
         Level::Unknown => "unknown",
         Level::Negligible => "info",
         level => level.as_str(),
-    };
+    }
+}
+
+/// A level, and the CVSS score where there is one.
+fn rating(severity: &Severity) -> Value {
+    let word = word(severity.level);
     let Some(vector) = &severity.vector else {
-        return vec![json!({"severity": word, "method": "other"})];
+        return json!({"severity": word, "method": "other"});
     };
     let method = match vector.split('/').next() {
         Some("CVSS:4.0") => "CVSSv4",
@@ -156,7 +193,7 @@ fn ratings(found: &PlacedFinding) -> Vec<Value> {
     if let Some(tenths) = severity.score_tenths {
         rating["score"] = json!(f64::from(tenths) / 10.0);
     }
-    vec![rating]
+    rating
 }
 
 /// Says in `CycloneDX`'s words why a finding does not count. Who only ignores a finding has not said that it is none.

@@ -45,6 +45,8 @@ pub enum ChangeReason {
     TagMoved,
     /// The image is the same, and the database is another.
     AdvisoriesChanged,
+    /// The image is the same, and ECR's own scanning found something else than before.
+    RegistryScanned,
 }
 
 /// A place where an image lies, with the first of its tags.

@@ -1,7 +1,7 @@
 //! What is wrong with an image, by one advisory database: a document of its own, since findings change with each
 //! database and packages do not.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use jiff::Timestamp;
 use portwarden_advisories::{
@@ -12,7 +12,10 @@ use portwarden_oci::{Digest, Platform};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExpiredRule, PlatformReport, Report, Side, Suppression, purl::name_and_version};
+use crate::{
+    ExpiredRule, FoundBy, MergedScan, PlatformReport, RegistryWord, Report, Side, Suppression,
+    purl::name_and_version,
+};
 
 /// What is wrong with an image: the JSON that lies beside its report.
 ///
@@ -32,6 +35,9 @@ pub struct ImageFindings {
     pub matched_at: Timestamp,
     /// What they were compared with.
     pub database: DatabaseStamp,
+    /// Which scan of ECR's own was merged, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_scan: Option<MergedScan>,
     /// How many findings of each severity there are that count, each counted once for every platform.
     pub counts: BTreeMap<Level, usize>,
     /// How many of those have a fix.
@@ -82,6 +88,12 @@ pub struct PlacedFinding {
     /// Where the package is installed; not known for those of an SBOM.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Place>,
+    /// Who found it.
+    #[serde(default = "FoundBy::advisories")]
+    pub found_by: Vec<FoundBy>,
+    /// What ECR's own scanning says of it, if it found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryWord>,
     /// Why the finding does not count, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<Suppression>,
@@ -154,6 +166,7 @@ impl ImageFindings {
             catalog_version,
             matched_at: now,
             database: DatabaseStamp::of(database),
+            registry_scan: None,
             counts: BTreeMap::new(),
             fixable: 0,
             suppressed: 0,
@@ -221,25 +234,9 @@ impl PlatformFindings {
         {
             installed.entry(&package.purl).or_default().push(package);
         }
-        let place = |package: &CataloguedPackage| Place {
-            file: package.file.clone(),
-            layer: package.layer,
-            side: report.base.as_ref().map(|base| base.side(package.layer.index)),
-        };
         let findings = found.findings.into_iter().map(|finding| {
-            let packages = installed
-                .get(finding.purl.as_str())
-                .map_or(&[][..], Vec::as_slice);
-            match packages.first() {
-                Some(first) => PlacedFinding {
-                    name: first.name.clone(),
-                    version: first.version.clone(),
-                    places: packages.iter().map(|package| place(package)).collect(),
-                    suppressed: None,
-                    finding,
-                },
-                None => PlacedFinding::nowhere(finding),
-            }
+            let packages = installed.get(finding.purl.as_str()).into_iter().flatten();
+            PlacedFinding::placed(finding, packages.copied(), report)
         });
         Self {
             platform: report.platform.clone(),
@@ -251,16 +248,58 @@ impl PlatformFindings {
 }
 
 impl PlacedFinding {
-    /// Takes a finding whose package's place is not known.
-    fn nowhere(finding: Finding) -> Self {
+    /// Takes a finding of an advisory, and the installed packages that it is about.
+    pub(crate) fn placed<'a>(
+        finding: Finding,
+        packages: impl Iterator<Item = &'a CataloguedPackage>,
+        report: &PlatformReport,
+    ) -> Self {
+        let mut placed = Self::nowhere(finding);
+        for package in packages {
+            if placed.places.is_empty() {
+                placed.name.clone_from(&package.name);
+                placed.version.clone_from(&package.version);
+            }
+            placed.places.push(Place {
+                file: package.file.clone(),
+                layer: package.layer,
+                side: report.base.as_ref().map(|base| base.side(package.layer.index)),
+            });
+        }
+        placed
+    }
+
+    /// Takes a finding of an advisory whose package's place is not known.
+    pub(crate) fn nowhere(finding: Finding) -> Self {
         let (name, version) = name_and_version(&finding.purl);
         Self {
             name,
             version,
             places: Vec::new(),
+            found_by: FoundBy::advisories(),
+            registry: None,
             suppressed: None,
             finding,
         }
+    }
+
+    /// Tells whether an advisory speaks of it, so that it is no finding of ECR's alone.
+    pub fn is_of_advisories(&self) -> bool {
+        self.found_by.contains(&FoundBy::Advisories)
+    }
+
+    /// Names who found it, for people.
+    pub fn finders(&self) -> String {
+        let words: Vec<&str> = self.found_by.iter().map(|by| by.words()).collect();
+        words.join(", ")
+    }
+
+    /// Orders findings as lists show them.
+    pub(crate) fn worst_first(&self, other: &Self) -> Ordering {
+        let key = |found: &Self| (found.finding.severity.level, found.finding.severity.score_tenths);
+        key(other).cmp(&key(self)).then_with(|| {
+            (&self.finding.purl, &self.finding.id).cmp(&(&other.finding.purl, &other.finding.id))
+        })
     }
 
     /// Returns whose layers show the package, where that can be told: yours, if any of them is.

@@ -9,6 +9,7 @@ pub mod html;
 mod ignore;
 mod link;
 mod purl;
+mod registry;
 mod report;
 pub mod sarif;
 mod suppression;
@@ -21,6 +22,7 @@ pub use change::{
 pub use event::{ChangeReason, ChangedPlace, FindingsChanged};
 pub use findings::{DatabaseStamp, ImageFindings, Place, PlacedFinding, PlatformFindings};
 pub use ignore::RulesError;
+pub use registry::{FoundBy, MergedScan, RegistryWord};
 pub use report::{
     LayerOrigin, LayerReport, PlatformReport, Report, ReportedImage, SkipReason, Skipped, count_by_kind,
 };

@@ -172,6 +172,7 @@ fn run<'a>(
             "platform": of_platform,
             "catalogVersion": findings.catalog_version,
             "advisoryDatabase": findings.database.version,
+            "registryScan": findings.registry_scan,
         }),
     }
 }
@@ -265,6 +266,8 @@ fn result<'a>(name: &str, found: &'a PlacedFinding, index: usize) -> Finding<'a>
             "fixedVersion": finding.fixed,
             "severity": finding.severity.level,
             "cvss": finding.severity.vector,
+            "foundBy": found.found_by,
+            "registry": found.registry,
         }),
     }
 }

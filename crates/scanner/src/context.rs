@@ -19,6 +19,7 @@ use portwarden_core::{
     object::{ReadObject, WriteObject},
     receipt::{AccessReceipts, CallCounter, ReceiptedSessions},
     reconcile::Inventories,
+    registry_scan::ReadRegistryScan,
     session::{AssumeRole, CachedSessions},
     store::Store,
     work::{QueueScan, QueueVerify},
@@ -55,6 +56,8 @@ pub struct Outside {
     pub calls: Arc<CallCounter>,
     /// Asks ECR about images.
     pub ecr: Arc<dyn DescribeImage>,
+    /// Reads what ECR's own scanning found.
+    pub registry_scans: Arc<dyn ReadRegistryScan>,
     /// Opens registries.
     pub registries: Arc<dyn OpenRegistry>,
     /// Our own queue, for scans that take longer than one invocation.
@@ -151,13 +154,15 @@ impl Outside {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connector = Connector::new(&aws, settings.connector, Arc::clone(&clock));
         let bucket = Arc::new(Bucket::new(&aws, settings.bucket));
+        let ecr = Arc::new(Ecr::new(&aws));
         Ok(Self {
             store: Arc::new(DynamoStore::new(&aws, settings.table)),
             objects: bucket.clone(),
             documents: bucket,
             roles: Arc::new(TenantSessions::new(Arc::new(connector))),
             calls: aws.calls(),
-            ecr: Arc::new(Ecr::new(&aws)),
+            ecr: ecr.clone(),
+            registry_scans: ecr,
             registries: Arc::new(EcrRegistries::new(settings.aws.emulator)?),
             scans: Arc::new(ScanQueue::new(&aws, settings.scan_queue)),
             verifications: Arc::new(VerifyQueue::new(&aws, settings.verify_queue)),

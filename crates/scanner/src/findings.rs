@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use portwarden_aws::{Fault, Line};
 use portwarden_catalog::CATALOG_VERSION;
-use portwarden_core::problem::chain;
+use portwarden_core::{ecr::EcrError, problem::chain};
+use portwarden_matching::MatchError;
 use portwarden_report::Report;
 
-use crate::{Failure, handler::Work};
+use crate::{Failure, handler::Work, place::Place};
 
 impl Work<'_> {
     /// Matches an image whose report was just written; without a usable database it waits for the next edition.
@@ -38,6 +39,37 @@ impl Work<'_> {
         Ok(matcher
             .compare_tags(&self.scope, digest, Some(self.request.trace))
             .await?)
+    }
+
+    /// Merges what ECR's own scanning found, where its tenant lets us read it and a scan has ended.
+    ///
+    /// It comes last, since it may be refused: then there is nothing to merge, and nothing is wrong with the connection.
+    pub(crate) async fn merge_registry_scan(&self, place: &Place) -> Result<(), Failure> {
+        let read = self
+            .in_session(place, |session| {
+                Box::pin(async move {
+                    let scans = &self.context.outside.registry_scans;
+                    let scan = scans.registry_scan(
+                        &session,
+                        &place.registry,
+                        &place.repository,
+                        &self.request.digest,
+                    );
+                    Ok(scan.await?)
+                })
+            })
+            .await;
+        let scan = match read {
+            Ok(Some(scan)) => scan,
+            Ok(None) | Err(Failure::Ecr(EcrError::Denied { .. } | EcrError::KeyClosed(_))) => return Ok(()),
+            Err(failure) => return Err(failure),
+        };
+        let (matcher, digest) = (&self.context.matcher, &self.request.digest);
+        match matcher.merge_registry_scan(&self.scope, digest, &scan).await {
+            // A database that cannot be used stops nothing: the scan is merged when the image is looked at again.
+            Ok(_) | Err(MatchError::Database { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes an image out of the index, if it is nowhere any more, or archived everywhere.

@@ -178,6 +178,9 @@ impl Work<'_> {
                 }
                 self.match_known().await?;
                 self.tell_changes().await?;
+                if matches!(summary.result, ScanResult::Reported { .. }) {
+                    self.merge_registry_scan(&place).await?;
+                }
                 Ok(Outcome::Known)
             }
         }
@@ -342,6 +345,7 @@ impl Work<'_> {
         let outcome = self.finish(lease, place, &report.image.tags, result).await?;
         // Whoever crashes before this finds the scan done, and comes here, too.
         self.tell_changes().await?;
+        self.merge_registry_scan(place).await?;
         Ok(outcome)
     }
 

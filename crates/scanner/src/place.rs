@@ -171,7 +171,7 @@ impl Work<'_> {
     }
 
     /// Works in a session of the place's role, and once again in a new one if the first has expired meanwhile.
-    async fn in_session<'w, T>(
+    pub(crate) async fn in_session<'w, T>(
         &'w self,
         place: &'w Place,
         work: impl Fn(Session) -> BoxFuture<'w, Result<T, Failure>> + Send + Sync,

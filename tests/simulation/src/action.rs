@@ -180,12 +180,7 @@ impl State {
                 let id = id_of(&event);
                 self.post_event(party, site, &event, Accepted::Claim { id });
             }
-            Action::RegistryScan => {
-                let detail = json!({"scan-status": "COMPLETE"});
-                let event = self.envelope(party, &region, "aws.ecr", "ECR Image Scan", &detail);
-                let id = id_of(&event);
-                self.post_event(party, site, &event, Accepted::Note { id });
-            }
+            Action::RegistryScan => self.scan_by_ecr(party, site, spot),
             Action::ChangeTrust => self.change_trust(party, site),
             Action::Replay
             | Action::ReuseId
@@ -195,6 +190,29 @@ impl State {
             | Action::OtherAccount
             | Action::Garbage => self.forge(action, party, site, &spot),
         }
+    }
+
+    /// Ends a scan of ECR's own, of what lies somewhere, or of nothing.
+    fn scan_by_ecr(&mut self, party: usize, site: usize, spot: Spot) {
+        let mut detail = json!({"scan-status": "COMPLETE"});
+        let scanned = self.pick_here(&spot);
+        if let Some((digest, _)) = &scanned {
+            detail["repository-name"] = json!(spot.1);
+            detail["image-digest"] = json!(digest);
+        }
+        let event = self.envelope(
+            party,
+            &spot.0.region.clone(),
+            "aws.ecr",
+            "ECR Image Scan",
+            &detail,
+        );
+        let id = id_of(&event);
+        let accepted = match scanned {
+            Some((digest, _)) => Accepted::Image { id, spot, digest },
+            None => Accepted::Note { id },
+        };
+        self.post_event(party, site, &event, accepted);
     }
 
     /// Pushes images, in their order, the last one under a tag.

@@ -350,6 +350,7 @@ impl Lambda {
                     roles: rights.clone(),
                     calls: Arc::default(),
                     ecr: rights.clone(),
+                    registry_scans: rights.clone(),
                     registries: rights.clone(),
                     scans: rights.clone(),
                     verifications: rights.clone(),

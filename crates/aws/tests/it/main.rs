@@ -3,5 +3,6 @@
 
 mod answers;
 mod failures;
+mod registry_scan;
 mod secrets;
 mod sessions;

@@ -186,6 +186,7 @@ async fn index(world: &World, scanned: &Scanned) {
     let matching = Matching {
         catalog_version: CATALOG_VERSION,
         edition: Some(1),
+        registry_scan: None,
         at: SystemClock.now(),
         counts: counts.into(),
         fixable: scanned.packages / 2,

@@ -101,6 +101,7 @@ async fn flawed_as(world: &World, content: &[u8], tag: &str, flaws: Flaws<'_>) -
     let matching = Matching {
         catalog_version: CATALOG,
         edition: Some(1),
+        registry_scan: None,
         at: world.clock.now(),
         counts: [("critical".to_owned(), 1)].into(),
         fixable: 1,

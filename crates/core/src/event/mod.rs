@@ -69,7 +69,9 @@ pub enum EventKind {
         /// What the stack says of itself.
         claim: Claim,
     },
-    /// A scan of ECR's own ended; it changes nothing for us.
+    /// A scan of ECR's own ended, and there is something to read of it.
+    RegistryScanned(ImageHint),
+    /// ECR's own scanning tells something else.
     RegistryScan,
     /// Anything else: stored and counted.
     Other,
@@ -151,7 +153,8 @@ impl EventKind {
             | Self::StorageClassChanged(hint)
             | Self::ReferrerChanged(hint)
             | Self::Replicated(hint)
-            | Self::PulledThrough(hint) => Some(hint),
+            | Self::PulledThrough(hint)
+            | Self::RegistryScanned(hint) => Some(hint),
             Self::RepositoryDeleted { .. }
             | Self::StackStatus { .. }
             | Self::Heartbeat { .. }
@@ -186,6 +189,7 @@ impl EventKind {
             Self::RepositoryDeleted { .. } => "repository_deleted",
             Self::StackStatus { .. } => "stack_status",
             Self::Heartbeat { .. } => "heartbeat",
+            Self::RegistryScanned(_) => "registry_scanned",
             Self::RegistryScan => "registry_scan",
             Self::Other => "other",
         }
@@ -221,7 +225,14 @@ impl EventKind {
                     repository: request_parameters.repository_name,
                 })
             }
-            ("aws.ecr", "ECR Image Scan") | ("aws.inspector2", _) => Ok(Self::RegistryScan),
+            ("aws.ecr", "ECR Image Scan") | ("aws.inspector2", "Inspector2 Scan") => {
+                let scan = serde_json::from_value::<RegistryScan>(detail);
+                Ok(scan
+                    .ok()
+                    .and_then(RegistryScan::hint)
+                    .map_or(Self::RegistryScan, Self::RegistryScanned))
+            }
+            ("aws.inspector2", _) => Ok(Self::RegistryScan),
             ("aws.cloudformation", "CloudFormation Stack Status Change") => {
                 let StackStatus { status_details } =
                     read("CloudFormation Stack Status Change", detail.clone())?;
@@ -294,6 +305,31 @@ impl PullThrough {
             }),
             _ => EventKind::Other,
         }
+    }
+}
+
+/// Source: Amazon ECR user guide, "Amazon ECR events and EventBridge". Basic and enhanced scanning tell the same in two ways:
+/// `COMPLETE` and a repository's name, `INITIAL_SCAN_COMPLETE` and its ARN.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RegistryScan {
+    scan_status: String,
+    repository_name: String,
+    image_digest: Digest,
+}
+
+impl RegistryScan {
+    fn hint(self) -> Option<ImageHint> {
+        let name = self.repository_name;
+        let name = name
+            .split_once(":repository/")
+            .map_or(name.as_str(), |(_, name)| name);
+        let is_done = self.scan_status.ends_with("COMPLETE");
+        Some(ImageHint {
+            repository: name.parse().ok().filter(|_| is_done)?,
+            digest: self.image_digest,
+            tag: None,
+        })
     }
 }
 
@@ -403,6 +439,44 @@ mod tests {
         assert_eq!(
             kind("aws.events", "ECR Image Action", push(json!("1"))),
             EventKind::Other
+        );
+    }
+
+    #[test]
+    fn a_scan_of_ecrs_own_that_ended_says_of_which_image() {
+        let hint = ImageHint {
+            repository: "shop/web".parse().unwrap(),
+            digest: Digest::of(b"x"),
+            tag: None,
+        };
+        let arn = "arn:aws:ecr:us-west-2:111122223333:repository/shop/web";
+        let scan = |status: &str, repository: &str| {
+            json!({"scan-status": status, "repository-name": repository, "image-digest": Digest::of(b"x"),
+                "finding-severity-counts": {"HIGH": 1}, "image-tags": ["1.4"]})
+        };
+        for (source, detail_type, status, repository) in [
+            ("aws.ecr", "ECR Image Scan", "COMPLETE", "shop/web"),
+            ("aws.inspector2", "Inspector2 Scan", "INITIAL_SCAN_COMPLETE", arn),
+        ] {
+            let found = kind(source, detail_type, scan(status, repository));
+            assert_eq!(found, EventKind::RegistryScanned(hint.clone()), "{detail_type}");
+        }
+        for detail in [
+            scan("FAILED", "shop/web"),
+            scan("COMPLETE", "UPPER"),
+            scan("COMPLETE", "arn:aws:ecr:us-west-2:111122223333:repository/"),
+            json!({"scan-status": "COMPLETE"}),
+            json!([]),
+        ] {
+            assert_eq!(
+                kind("aws.ecr", "ECR Image Scan", detail.clone()),
+                EventKind::RegistryScan,
+                "{detail}"
+            );
+        }
+        assert_eq!(
+            kind("aws.inspector2", "Inspector2 Finding", scan("COMPLETE", arn)),
+            EventKind::RegistryScan
         );
     }
 

@@ -51,6 +51,7 @@ fn matching(edition: Option<u64>) -> Matching {
     Matching {
         catalog_version: 1,
         edition,
+        registry_scan: None,
         at: Timestamp::UNIX_EPOCH,
         counts: BTreeMap::new(),
         fixable: 0,

@@ -58,7 +58,10 @@ async fn a_delivery_that_is_repeated_until_it_is_accepted_has_its_whole_effect()
             events::load("cloudformation_stack_status_claim"),
             expected(1, false, true),
         ),
-        (events::load("ecr_image_scan"), expected(1, false, false)),
+        (
+            events::load("ecr_scan_resource_change"),
+            expected(1, false, false),
+        ),
         (elsewhere("ecr_push_tagged"), expected(2, true, false)),
         (elsewhere("heartbeat"), expected(2, false, true)),
     ];
@@ -111,7 +114,10 @@ async fn a_warm_process_makes_two_calls_for_an_event() {
     assert_eq!(calls(&push("warm")).await, ["write", "queue_scan"]);
     assert_eq!(calls(&push("warm")).await, ["write", "queue_scan"]);
     assert_eq!(calls(&events::load("heartbeat")).await, ["write"]);
-    assert_eq!(calls(&events::load("ecr_image_scan")).await, ["write"]);
+    let scanned = ["ecr_image_scan", "inspector2_scan"].map(events::load);
+    for event in &scanned {
+        assert_eq!(calls(event).await, ["write", "queue_scan"]);
+    }
     assert_eq!(calls(&events::load("unknown_detail_type")).await, ["write"]);
     let stack = events::load("cloudformation_stack_status_claim");
     assert_eq!(calls(&stack).await, ["write", "queue_verify"]);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::world::{REGION, World, push};
 
 /// The recorded events that hint at an image, so that one scan is queued for each.
-const HINTS: [&str; 11] = [
+const HINTS: [&str; 13] = [
     "ecr_delete",
     "ecr_delete_tagged",
     "ecr_pull_through_cache",
@@ -27,6 +27,8 @@ const HINTS: [&str; 11] = [
     "ecr_replication",
     "ecr_storage_class_archive",
     "ecr_storage_class_restore",
+    "ecr_image_scan",
+    "inspector2_scan",
 ];
 
 #[tokio::test]
@@ -80,7 +82,11 @@ fn scan_of(world: &World, event: &Value, (request, trace): (RequestId, TraceId))
         integration: world.id().clone(),
         account: "111122223333".parse().unwrap(),
         region: REGION.parse().unwrap(),
-        repository: text(&event["detail"]["repository-name"]).parse().unwrap(),
+        // Amazon Inspector gives the repository's ARN.
+        repository: text(&event["detail"]["repository-name"])
+            .trim_start_matches("arn:aws:ecr:eu-west-1:111122223333:repository/")
+            .parse()
+            .unwrap(),
         digest: text(&event["detail"]["image-digest"]).parse().unwrap(),
         known_by: KnownBy::Event,
         event: Some(text(&event["id"]).parse().unwrap()),

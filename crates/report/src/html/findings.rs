@@ -135,6 +135,18 @@ fn about(found: &PlacedFinding) -> Markup {
                 @if finding.ids.len() > 1 { dt { "Known as" } dd { (shown(&finding.ids.join(", "))) } }
                 dt { "Package" }
                 dd { code { (shown(&finding.purl)) } }
+                dt { "Found by" }
+                dd { (found.finders()) }
+                @if let Some(registry) = found.registry.as_ref().filter(|_| found.is_of_advisories()) {
+                    dt { "ECR says" }
+                    dd {
+                        (registry.severity.as_str()) ", "
+                        @match &registry.fixed {
+                            Some(fixed) => { "fixed in " code { (shown(fixed)) } }
+                            None => { "no fix named" }
+                        }
+                    }
+                }
                 @if !found.places.is_empty() {
                     dt { "Shown by" }
                     dd { ul { @for place in &found.places {

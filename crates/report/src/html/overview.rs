@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
-use portwarden_core::shown::shown;
+use portwarden_core::{registry_scan::RegistryScanner, shown::shown};
 use portwarden_oci::Platform;
 
 use super::chart::{Counts, bar, legend, words};
-use crate::{BaseEvidence, ImageFindings, PlatformFindings, PlatformReport, Report, Side};
+use crate::{BaseEvidence, ImageFindings, MergedScan, PlatformFindings, PlatformReport, Report, Side};
 
 pub(super) fn header(name: &str, report: Option<&Report>, findings: Option<&ImageFindings>) -> Markup {
     let fact = |label: &str, value: &str| html! { dt { (label) } dd { (shown(value)) } };
@@ -28,9 +28,24 @@ pub(super) fn header(name: &str, report: Option<&Report>, findings: Option<&Imag
                 @if let Some(findings) = findings {
                     (fact("Compared", &findings.matched_at.strftime("%F %R UTC").to_string()))
                     (fact("Advisories", &findings.database.version))
+                    @if let Some(scan) = &findings.registry_scan {
+                        (fact("ECR's own scan", &merged(scan)))
+                    }
                 }
             }
         }
+    }
+}
+
+/// Says which scan of ECR's own is in the findings.
+fn merged(scan: &MergedScan) -> String {
+    let words = match scan.scanner {
+        RegistryScanner::Basic => "basic",
+        RegistryScanner::Enhanced => "enhanced",
+    };
+    match scan.completed_at {
+        Some(at) => format!("{words}, {}", at.strftime("%F %R UTC")),
+        None => words.to_owned(),
     }
 }
 
@@ -41,6 +56,10 @@ pub(super) fn warnings(report: Option<&Report>, findings: Option<&ImageFindings>
         for missing in &platform.partial {
             lines.push(format!("Layer {}: {}.", missing.layer.index, missing.partial));
         }
+    }
+    let merged = findings.and_then(|findings| findings.registry_scan.as_ref());
+    if merged.is_some_and(|scan| scan.truncated) {
+        lines.push("ECR's own scanning has more findings than were read.".to_owned());
     }
     for rule in findings.iter().flat_map(|findings| &findings.expired_rules) {
         lines.push(format!(

@@ -10,7 +10,10 @@ use portwarden_oci::Digest;
 use portwarden_report::{ImageFindings, Suppressions, cyclonedx, sarif};
 use serde_json::{Value, json};
 
-use crate::shop::{LOG4J, advisories, database, find, image, now, report, shop};
+use crate::{
+    registry::merged,
+    shop::{LOG4J, advisories, database, find, image, now, report, shop},
+};
 
 /// Gives a document to a program of Python's that prints `valid`, what is wrong, or what it lacks to tell.
 pub(crate) fn judge(program: &str, document: &[u8]) -> Option<String> {
@@ -111,7 +114,7 @@ fn odd() -> (portwarden_report::Report, ImageFindings) {
 
 #[test]
 fn the_official_schema_of_sarif_accepts_every_log() {
-    for (report, found) in [shop(), suppressed(), odd()] {
+    for (report, found) in [shop(), suppressed(), odd(), merged()] {
         for log in [
             sarif::write("shop/web:1.4", Some(&report), &found),
             sarif::write("an sbom", None, &found),
@@ -196,7 +199,7 @@ fn a_finding_has_the_same_fingerprint_in_another_version_and_layer() {
 
 #[test]
 fn the_official_schema_of_cyclonedx_accepts_every_document() {
-    for (report, found) in [shop(), suppressed(), odd()] {
+    for (report, found) in [shop(), suppressed(), odd(), merged()] {
         for document in [
             cyclonedx::write(&report, &report.platforms[0], &found),
             cyclonedx::write_of_sbom("sbom.json", &found),
@@ -207,6 +210,50 @@ fn the_official_schema_of_cyclonedx_accepts_every_document() {
             assert_eq!(verdict, "valid");
         }
     }
+}
+
+#[test]
+fn each_format_says_who_found_it() {
+    let (report, found) = merged();
+    let log: Value = serde_json::from_slice(&sarif::write("x", Some(&report), &found)).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let of = |id: &str| results.iter().find(|result| result["ruleId"] == id).unwrap();
+    let both = json!(["advisories", "ecr_enhanced"]);
+    assert_eq!(of("CVE-2021-44228")["properties"]["foundBy"], both);
+    assert_eq!(
+        of("CVE-2026-9000")["properties"]["foundBy"],
+        json!(["ecr_enhanced"])
+    );
+    assert_eq!(
+        log["runs"][0]["properties"]["registryScan"]["scanner"],
+        "enhanced"
+    );
+    let document = cyclonedx::write(&report, &report.platforms[0], &found);
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    let all = document["vulnerabilities"].as_array().unwrap();
+    let of = |id: &str| {
+        all.iter()
+            .find(|vulnerability| vulnerability["id"] == id)
+            .unwrap()
+    };
+    let by = |name: &str| json!({"name": "portwarden:foundBy", "value": name});
+    let log4shell = of("CVE-2021-44228");
+    assert_eq!(
+        log4shell["properties"],
+        json!([by("advisories"), by("ecr_enhanced")])
+    );
+    assert_eq!(log4shell["ratings"][1]["source"]["name"], "Amazon ECR");
+    assert_eq!(of("CVE-2026-9000")["properties"], json!([by("ecr_enhanced")]));
+    assert_eq!(
+        of("CVE-2026-9001")["properties"][1]["value"],
+        "pkg:pypi/flask@1.0"
+    );
+    let json: Value = serde_json::from_slice(&found.to_json()).unwrap();
+    let first = &json["platforms"][0]["findings"][0];
+    assert!(
+        first["found_by"].as_array().is_some_and(|by| !by.is_empty()),
+        "{first}"
+    );
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::{path::Path, process::Command};
 use portwarden_report::{ImageFindings, Suppressions, html};
 use serde_json::json;
 
-use crate::shop::{advisories, findings, image, now, report, shop};
+use crate::{
+    registry::merged,
+    shop::{advisories, findings, image, now, report, shop},
+};
 
 /// Runs the page in Debian's Chromium, scripts included, and returns what became of it; nothing where there is none.
 fn browse(page: &str, options: &[&str]) -> Option<String> {
@@ -104,6 +107,16 @@ fn the_page_says_what_matters() {
         assert!(page.contains(text), "{text} is missing");
     }
     assert_eq!(page, html::write("shop/web:1.4", Some(&report), Some(&found)));
+    let (report, found) = merged();
+    let page = html::write("shop/web:1.4", Some(&report), Some(&found));
+    for text in [
+        "<dt>ECR&#39;s own scan</dt><dd>enhanced, 2026-11-22 00:00 UTC</dd>",
+        "<dt>Found by</dt><dd>advisories, ECR&#39;s enhanced scanning (Amazon Inspector)</dd>",
+        "<dt>ECR says</dt><dd>critical, no fix named</dd>",
+        "&lt;b&gt;ECR",
+    ] {
+        assert!(page.contains(text), "{text} is missing");
+    }
     // Packages alone, and findings alone.
     let packages = html::write("shop/web:1.4", Some(&report), None);
     assert!(packages.contains("left-pad") && !packages.contains("What is wrong"));

@@ -4,6 +4,7 @@
 mod change;
 mod formats;
 mod html;
+mod registry;
 mod schema;
 mod shop;
 mod suppression;

@@ -8,6 +8,7 @@ mod clock;
 mod crash;
 mod handler;
 mod place;
+mod registry_scan;
 mod scan;
 mod shelf;
 mod threads;

@@ -29,6 +29,7 @@ use portwarden_core::{
     notification::{MemoryNotifies, NotifyRequest, QueueNotify},
     object::{Document, MemoryObjects, ObjectError, ObjectKey, ReadObject, WriteObject},
     random::OsRandomness,
+    registry_scan::{ReadRegistryScan, RegistryScan},
     scope::{OperatorScope, TenantScope},
     session::{AssumeError, AssumeRole, Purpose, Session, SessionName, TrustedRole},
     store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
@@ -113,6 +114,10 @@ pub(crate) struct Aws {
     faults: Arc<Faults>,
     images: Mutex<BTreeMap<(RegistryId, RepositoryName, Digest), EcrImage>>,
     shelves: Mutex<BTreeMap<String, Shelf>>,
+    /// What ECR's own scanning found.
+    pub(crate) scans: Mutex<BTreeMap<Digest, RegistryScan>>,
+    /// What ECR says next time when it is asked for that.
+    pub(crate) scan_errors: Mutex<Vec<EcrError>>,
     /// What STS says next time.
     pub(crate) assume_errors: Mutex<Vec<AssumeError>>,
     /// What ECR says next time.
@@ -147,6 +152,8 @@ impl World {
                 faults: Arc::clone(&faults),
                 images: Mutex::default(),
                 shelves: Mutex::default(),
+                scans: Mutex::default(),
+                scan_errors: Mutex::default(),
                 assume_errors: Mutex::default(),
                 ecr_errors: Mutex::default(),
                 sessions: Mutex::default(),
@@ -178,6 +185,7 @@ impl World {
             roles: self.aws.clone(),
             calls: Arc::default(),
             ecr: self.aws.clone(),
+            registry_scans: self.aws.clone(),
             registries: self.aws.clone(),
             scans: queues.clone(),
             verifications: queues,
@@ -507,6 +515,30 @@ impl DescribeImage for Aws {
             }
         });
         login.await.map_err(EcrError::Unreachable)
+    }
+}
+
+#[async_trait]
+impl ReadRegistryScan for Aws {
+    async fn registry_scan(
+        &self,
+        session: &Session,
+        registry: &RegistryId,
+        _: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<RegistryScan>, EcrError> {
+        assert_eq!(
+            session.access_key_id,
+            registry.to_string(),
+            "another account's session"
+        );
+        let read = self.faults.call(async {
+            if let Some(error) = self.scan_errors.lock().unwrap().pop() {
+                return Err(error);
+            }
+            Ok(self.scans.lock().unwrap().get(digest).cloned())
+        });
+        read.await.map_err(EcrError::Unreachable)?
     }
 }
 

@@ -73,6 +73,7 @@ fn why(cause: &Cause) -> Markup {
             Cause::AdvisoryPublished => "the advisory is new",
             Cause::AdvisoryChanged => "the advisory was changed",
             Cause::AdvisoryWithdrawn => "the advisory was taken back",
+            Cause::RegistryScanned => "by ECR's own scanning",
             Cause::Suppressed => "somebody said that it does not count",
             Cause::SuppressionEnded => "what was said of it holds no more",
         }
