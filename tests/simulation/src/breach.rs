@@ -21,6 +21,8 @@ pub enum Invariant {
     OneEffect,
     /// The endpoint answers as its table says, and never with 401 or 407.
     AnswersOfTheTable,
+    /// What changed is told, on the bus and once to each webhook.
+    ToldOnce,
 }
 
 /// Something that must be true was not.
@@ -52,6 +54,7 @@ impl fmt::Display for Invariant {
             Self::AcceptedMeansKept => "accepted means kept",
             Self::OneEffect => "order and repetition do not matter",
             Self::AnswersOfTheTable => "the endpoint answers as its table says",
+            Self::ToldOnce => "a change is told once",
         })
     }
 }

@@ -33,6 +33,8 @@ pub struct Figures {
     pub distrusted: u64,
     /// Messages that were dead letters for a while.
     pub dead_letters: u64,
+    /// Messages that were sent to webhooks.
+    pub posts: u64,
     /// Checks of invariants that were made.
     pub checks: u64,
 }

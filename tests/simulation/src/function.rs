@@ -9,6 +9,8 @@ pub enum Function {
     Scanner,
     /// Compares what is known with what ECR lists.
     Reconciler,
+    /// Tells what changed.
+    Notifier,
 }
 
 impl Function {
@@ -19,6 +21,7 @@ impl Function {
             Self::Verifier => "portwarden-verifier",
             Self::Scanner => "portwarden-scanner",
             Self::Reconciler => "portwarden-reconciler",
+            Self::Notifier => "portwarden-notifier",
         }
     }
 }

@@ -9,6 +9,20 @@ use portwarden_testkit::image::{
 };
 use serde_json::json;
 
+/// Names what is wrong with a package, as the advisories of this world say it: each base has a flaw of its own.
+pub(crate) fn flaws(package: &str) -> Option<String> {
+    let base = package.strip_prefix("base-")?.strip_suffix("-0")?;
+    Some(format!("EX-{base}"))
+}
+
+/// The names of all packages that have a flaw.
+pub(crate) fn flawed() -> impl Iterator<Item = String> {
+    (0..BASES).map(|base| format!("base-{base}-0"))
+}
+
+/// How many bases there are.
+const BASES: usize = 4;
+
 /// Everything that was ever built, by digest.
 pub(crate) struct Warehouse {
     bases: Vec<(Layer, usize)>,
@@ -59,7 +73,7 @@ impl Warehouse {
             (layer.finish(Compression::Gzip), number + 1)
         };
         Self {
-            bases: (0..4).map(base).collect(),
+            bases: (0..BASES).map(base).collect(),
             built: 0,
             manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),

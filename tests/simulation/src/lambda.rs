@@ -22,6 +22,7 @@ use portwarden_core::{
     reconcile::Inventories,
 };
 use portwarden_matching::Index;
+use portwarden_notifier::{Context as Notifier, Outside as NotifierOutside};
 use portwarden_receiver::context::{Context as Receiver, OperatorSettings, Outside as ReceiverOutside};
 use portwarden_reconciler::{
     Answer as Reconciled, Context as Reconciler, Invocation, Outside as ReconcilerOutside,
@@ -35,6 +36,8 @@ use crate::{
     chance::{Chance, Seeded},
     cloud::{connector_arn, operator_role},
     function::Function,
+    outside::GivenUp,
+    setup::webhook_key,
     wiring::Wiring,
     world::{Job, Process, Serving, Work, World},
 };
@@ -66,6 +69,7 @@ enum Kept {
     Verifier(Arc<Verifier>, Metrics),
     Scanner(Arc<Scanner>),
     Reconciler(Arc<Reconciler>),
+    Notifier(Arc<Notifier>),
 }
 
 struct Task {
@@ -138,6 +142,7 @@ impl Function {
             Self::Receiver => Duration::from_secs(5),
             Self::Verifier => Duration::from_mins(5),
             Self::Scanner | Self::Reconciler => Duration::from_mins(15),
+            Self::Notifier => Duration::from_secs(30),
         }
     }
 }
@@ -383,7 +388,24 @@ impl Lambda {
                 };
                 Kept::Reconciler(Arc::new(Reconciler::new(self.wiring.reconciler(outside))))
             }
+            Function::Notifier => Kept::Notifier(self.start_notifier(process, metrics(), clock)),
         }
+    }
+
+    fn start_notifier(&self, process: &Process, metrics: Metrics, clock: Arc<dyn Clock>) -> Arc<Notifier> {
+        let rights = Arc::new(process.clone());
+        let outside = NotifierOutside {
+            store: rights.clone(),
+            queue: rights.clone(),
+            dead_letters: Arc::new(GivenUp(process.clone())),
+            bus: rights.clone(),
+            post: rights,
+            key: Arc::new(webhook_key()),
+            metrics,
+            clock,
+            randomness: self.randomness.clone(),
+        };
+        Arc::new(Notifier::new(self.wiring.notifier(outside)))
     }
 }
 
@@ -408,6 +430,9 @@ fn start(
         }
         (Kept::Scanner(context), Payload::Message(body)) => {
             Box::pin(async move { is_done(&portwarden_scanner::handle(&context, batch(body), ends).await) })
+        }
+        (Kept::Notifier(context), Payload::Message(body)) => {
+            Box::pin(async move { is_done(&portwarden_notifier::handle(&context, batch(body)).await) })
         }
         (Kept::Reconciler(context), Payload::Message(body)) => Box::pin(async move {
             let batch = Invocation::Messages(batch(body));

@@ -3,6 +3,7 @@
 mod answer;
 mod end;
 mod item;
+mod told;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use crate::{
 };
 
 use item::Item;
+use told::Told;
 
 /// What must be so.
 #[derive(Default)]
@@ -45,6 +47,8 @@ pub(crate) struct Model {
     scans: BTreeMap<(TenantId, Digest), Value>,
     /// How scans were announced to have ended.
     announced: BTreeMap<(TenantId, Digest), Value>,
+    /// What is told of changes.
+    pub(crate) told: Told,
 }
 
 impl Model {
@@ -109,7 +113,7 @@ impl State {
             Some(Item::Region { integration, region }) => {
                 self.check_region(process, &integration, &region, body)
             }
-            None => Ok(()),
+            Some(Item::Tag { .. } | Item::Notification { .. }) | None => Ok(()),
         }
     }
 
@@ -250,6 +254,7 @@ impl State {
             Work::Scan { request, .. } => &request.integration,
             Work::Verify { request, .. } => &request.integration,
             Work::Inventory { request, .. } => &request.integration,
+            Work::Notify { .. } => return None,
         };
         let number = self.model.party_of(integration)?;
         Some(&self.model.parties[number])

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use portwarden_core::work::{InventoryRequest, ScanRequest, VerifyRequest};
+use portwarden_core::{
+    notification::NotifyRequest,
+    work::{InventoryRequest, ScanRequest, VerifyRequest},
+};
 
 /// Which queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +17,7 @@ pub(crate) enum QueueName {
     Backfill,
     Verify,
     Inventory,
+    Notify,
 }
 
 /// One message.
@@ -22,6 +26,7 @@ pub(crate) enum Request {
     Scan(Box<ScanRequest>),
     Verify(Box<VerifyRequest>),
     Inventory(Box<InventoryRequest>),
+    Notify(Box<NotifyRequest>),
 }
 
 /// All queues.
@@ -48,20 +53,27 @@ struct Message {
 const MOST_RECEIVED: u32 = 5;
 
 impl QueueName {
-    pub(crate) const ALL: [Self; 4] = [Self::Scan, Self::Backfill, Self::Verify, Self::Inventory];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Scan,
+        Self::Backfill,
+        Self::Verify,
+        Self::Inventory,
+        Self::Notify,
+    ];
 
     /// How long a received message is hidden, as in the operator's template.
     pub(crate) fn visibility(self) -> Duration {
         match self {
             Self::Scan | Self::Backfill | Self::Inventory => Duration::from_mins(17),
             Self::Verify => Duration::from_mins(30),
+            Self::Notify => Duration::from_mins(3),
         }
     }
 
     /// How many messages are worked on at the same time, as in the operator's template.
     fn concurrency(self) -> usize {
         match self {
-            Self::Scan => 20,
+            Self::Scan | Self::Notify => 20,
             Self::Backfill => 5,
             Self::Verify | Self::Inventory => 10,
         }
@@ -74,6 +86,7 @@ impl Request {
             Self::Scan(request) => serde_json::to_string(request),
             Self::Verify(request) => serde_json::to_string(request),
             Self::Inventory(request) => serde_json::to_string(request),
+            Self::Notify(request) => serde_json::to_string(request),
         };
         body.expect("requests can be written as JSON")
     }

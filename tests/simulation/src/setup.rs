@@ -1,23 +1,30 @@
 //! The tenants at the start: as an operator makes them, not yet proven.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
+use portwarden_advisories::{Bulk, build, parse};
 use portwarden_core::{
+    advisory::{Edition, Editions},
     arn::RoleArn,
     endpoint::{Password, Username},
-    id::Region,
+    id::{Region, TenantId},
     integration::{Integrations, NewRegion},
+    object::{MemoryObjects, WriteObject as _},
     random::Randomness,
     scope::{OperatorScope, TenantScope},
     store::{MemoryStore, Store},
     tenant::Tenants,
+    webhook::{WebhookKey, WebhookUrl, Webhooks},
 };
+use portwarden_oci::Digest;
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
 use crate::{
     chance::{Chance, Seeded},
     cloud::{Cloud, Manner},
+    image::{flawed, flaws},
     model::Model,
     outside::at_once,
     party::{Nature, Party, Site, basic},
@@ -69,6 +76,59 @@ pub(crate) fn tenants(
         }
     }
     model
+}
+
+/// Brings the advisories of this world into use.
+pub(crate) fn advisories(store: &Arc<MemoryStore>, objects: &MemoryObjects, now: Timestamp) {
+    let mut bulk = Bulk::default();
+    for package in flawed() {
+        let record = json!({
+            "id": flaws(&package), "modified": "2026-01-01T00:00:00Z",
+            "affected": [{"package": {"ecosystem": "PyPI", "name": package},
+                "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]}],
+        });
+        let advisory = parse(record.to_string().as_bytes()).expect("a record that is made here is one");
+        bulk.advisories.insert(advisory.id.clone(), advisory);
+    }
+    let database = build(&bulk).expect("a small database can be written");
+    let editions = Editions::new(store.clone());
+    let edition = Edition {
+        number: 1,
+        database: Digest::of(&database),
+        bytes: database.len() as u64,
+        advisories: bulk.advisories.len() as u64,
+        changes: None,
+        built_at: now,
+    };
+    let key = edition.file().key();
+    at_once(objects.write_object(&key, "application/octet-stream", database)).expect("memory takes objects");
+    let shelf = at_once(editions.shelf()).expect("memory answers");
+    at_once(editions.publish(&shelf, &edition)).expect("memory takes an edition");
+}
+
+/// Makes a webhook for each tenant, and two for some.
+pub(crate) fn webhooks(store: &Arc<MemoryStore>, model: &mut Model, now: Timestamp, chance: &mut Chance) {
+    let (randomness, key) = (Seeded::new(chance.fork()), webhook_key());
+    let webhooks = Webhooks::new(store.clone());
+    let scopes: BTreeMap<TenantId, TenantScope> = model
+        .parties
+        .iter()
+        .map(|party| (party.tenant.clone(), party.scope.clone()))
+        .collect();
+    for (place, (tenant, scope)) in scopes.into_iter().enumerate() {
+        for number in 0..=usize::from(place % 3 == 0) {
+            let url = format!("https://hooks.example.com/{tenant}/{number}");
+            let url = WebhookUrl::parse(&url).expect("a constant address is valid");
+            let made = webhooks.create(&scope, ("changes", &url), &key, now, &randomness);
+            at_once(made).expect("memory takes a new webhook");
+            model.told.webhooks.entry(tenant.clone()).or_default().push(url);
+        }
+    }
+}
+
+/// What all webhooks' secrets are derived from.
+pub(crate) fn webhook_key() -> WebhookKey {
+    WebhookKey::parse("a-key-of-thirty-two-characters-00".to_owned().into()).expect("a constant key is valid")
 }
 
 fn connect(

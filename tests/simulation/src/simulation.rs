@@ -64,6 +64,8 @@ pub struct Faults {
     pub redelivered: u32,
     /// Events of images that ECR never sends.
     pub unsent: u32,
+    /// Messages that a webhook's receiver does not take.
+    pub refused: u32,
 }
 
 impl Default for Faults {
@@ -77,6 +79,7 @@ impl Default for Faults {
             slow: 2,
             redelivered: 10,
             unsent: 5,
+            refused: 50,
         }
     }
 }
@@ -92,6 +95,7 @@ impl Faults {
         slow: 0,
         redelivered: 0,
         unsent: 0,
+        refused: 0,
     };
 }
 
@@ -150,7 +154,10 @@ impl Run {
         let mut chance = Chance::of(settings.seed);
         let store = Arc::new(MemoryStore::default());
         let mut cloud = Cloud::new(now);
-        let model = setup::tenants(settings.tenants, &store, &mut cloud, now, &mut chance);
+        let mut model = setup::tenants(settings.tenants, &store, &mut cloud, now, &mut chance);
+        let objects = MemoryObjects::default();
+        setup::advisories(&store, &objects, now);
+        setup::webhooks(&store, &mut model, now, &mut chance);
         let mut lambda_chance = chance.fork();
         let people = Seeded::new(chance.fork());
         let mut agenda = Agenda::starting_at(now);
@@ -165,7 +172,7 @@ impl Run {
             faults: settings.faults.clone(),
             trace: Trace::watching(settings.watch.clone()),
             store,
-            objects: MemoryObjects::default(),
+            objects,
             cloud,
             ecr: Ecr::default(),
             warehouse: Warehouse::new(),
@@ -306,6 +313,11 @@ impl Run {
                     let work = Work::Verify { message, request };
                     self.lambda.invoke(Function::Verifier, work, tenant, payload);
                 }
+                Request::Notify(request) => {
+                    let tenant = Some(request.scope().tenant().clone());
+                    let work = Work::Notify { message };
+                    self.lambda.invoke(Function::Notifier, work, tenant, payload);
+                }
                 Request::Inventory(request) => {
                     let tenant = Some(request.tenant.clone());
                     let work = Work::Inventory { message, request };
@@ -332,6 +344,12 @@ impl Run {
                 (Some(Work::Inventory { message, .. }), answer) => {
                     state.end_message(QueueName::Inventory, message, &answer);
                     Some(QueueName::Inventory)
+                }
+                (Some(Work::Notify { message }), answer) => {
+                    let is_done = matches!(answer, Answer::Batch(true));
+                    state.model.told.end(process, is_done);
+                    state.end_message(QueueName::Notify, message, &answer);
+                    Some(QueueName::Notify)
                 }
                 (Some(Work::Verify { message, .. }), answer) => {
                     state.end_message(QueueName::Verify, message, &answer);

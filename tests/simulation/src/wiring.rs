@@ -1,3 +1,4 @@
+use portwarden_notifier::Outside as NotifierOutside;
 use portwarden_receiver::context::Outside as ReceiverOutside;
 use portwarden_reconciler::Outside as ReconcilerOutside;
 use portwarden_scanner::Outside as ScannerOutside;
@@ -23,6 +24,11 @@ pub trait Wiring: Send + Sync {
 
     /// Returns what a process of the reconciler has around it.
     fn reconciler(&self, outside: ReconcilerOutside) -> ReconcilerOutside {
+        outside
+    }
+
+    /// Returns what a process of the notifier has around it.
+    fn notifier(&self, outside: NotifierOutside) -> NotifierOutside {
         outside
     }
 

@@ -111,6 +111,9 @@ pub(crate) enum Work {
         message: u64,
         request: Box<InventoryRequest>,
     },
+    Notify {
+        message: u64,
+    },
 }
 
 /// An answer of STS, as the function saw it.

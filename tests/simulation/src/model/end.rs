@@ -53,7 +53,8 @@ impl State {
             })?;
             self.check_noted(party, spot, *digest)?;
         }
-        self.check_all_noted()
+        self.check_all_noted()?;
+        self.check_all_told()
     }
 
     /// What was noted of any place is what ECR says, whether an event told of it or not.

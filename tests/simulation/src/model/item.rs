@@ -1,6 +1,6 @@
 use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
-    id::{IntegrationId, Region, TenantId},
+    id::{IntegrationId, NotificationId, Region, TenantId},
     store::Key,
 };
 use portwarden_oci::Digest;
@@ -17,6 +17,13 @@ pub(super) enum Item {
     Region {
         integration: IntegrationId,
         region: Region,
+    },
+    Tag {
+        tenant: TenantId,
+    },
+    Notification {
+        tenant: TenantId,
+        id: NotificationId,
     },
 }
 
@@ -39,6 +46,13 @@ impl Item {
             (["T", _, "integrations"], [integration, "region", region]) => Some(Self::Region {
                 integration: integration.parse().ok()?,
                 region: region.parse().ok()?,
+            }),
+            (["T", tenant, "tags", _], _) => Some(Self::Tag {
+                tenant: tenant.parse().ok()?,
+            }),
+            (["T", tenant, "notifications"], [id]) => Some(Self::Notification {
+                tenant: tenant.parse().ok()?,
+                id: id.parse().ok()?,
             }),
             _ => None,
         }

@@ -134,7 +134,9 @@ impl State {
             Function::Scanner => {
                 parties.find(|party| party.account == *role.account() && Some(&party.tenant) == tenant)
             }
-            Function::Receiver | Function::Verifier | Function::Reconciler => self.party_served(process),
+            Function::Receiver | Function::Verifier | Function::Reconciler | Function::Notifier => {
+                self.party_served(process)
+            }
         };
         let Some(party) = party else {
             return Err((

@@ -11,8 +11,11 @@ use crate::{
 impl ReadObject for Process {
     async fn read_object(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, ObjectError> {
         self.call("bucket read", key, |state| {
-            let checked = check(state, self.id, key);
-            state.judge(checked);
+            // The advisory database is everybody's.
+            if !key.to_string().starts_with("advisories/") {
+                let checked = check(state, self.id, key);
+                state.judge(checked);
+            }
             at_once(state.objects.read_object(key))
         })
         .await

@@ -134,8 +134,7 @@ impl Announce for Process {
                         )
                     },
                 ),
-                // The notifier's, which is not simulated.
-                Announcement::FindingsChanged(_) => Ok(()),
+                Announcement::FindingsChanged(data) => state.check_told_on_the_bus(self.id, data),
             };
             state.judge(checked);
             Ok(())
@@ -146,10 +145,14 @@ impl Announce for Process {
 
 #[async_trait]
 impl QueueNotify for Process {
-    async fn queue_notify(&self, request: &NotifyRequest, _: Option<Duration>) -> Result<(), QueueError> {
+    async fn queue_notify(&self, request: &NotifyRequest, delay: Option<Duration>) -> Result<(), QueueError> {
         let scope = request.scope();
         self.call("queue notify", scope.tenant(), |state| {
             self.check_message(state, scope.tenant());
+            let request = Request::Notify(Box::new(request.clone()));
+            let message = state.queues.send(QueueName::Notify, request);
+            let wait = delay.unwrap_or_default() + Duration::from_millis(state.chance.between(5, 400));
+            state.agenda.after(wait, Job::Arrive(QueueName::Notify, message));
             Ok(())
         })
         .await

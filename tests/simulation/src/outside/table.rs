@@ -44,6 +44,8 @@ impl Store for Process {
                 let checked = state.check_write(self.id, write);
                 state.judge(checked);
             }
+            let checked = state.check_told(writes);
+            state.judge(checked);
             Ok(())
         })
         .await

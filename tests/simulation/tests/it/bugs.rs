@@ -2,10 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
+use portwarden_core::notification::{NotifyRequest, QueueNotify};
 use portwarden_core::work::{KnownBy, QueueError, QueueScan, ScanRequest};
 use portwarden_core::{
     arn::RoleArn,
@@ -448,4 +453,80 @@ impl Wiring for HastySweeps {
 #[test]
 fn a_sweep_that_deletes_what_is_on_a_later_page_is_caught() {
     caught(HastySweeps, Invariant::OneEffect, "is noted as \"deleted\"");
+}
+
+/// A table that forgets that a webhook took something.
+struct ForgetsWhatWasTaken(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for ForgetsWhatWasTaken {
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn query(
+        &self,
+        partition: &Partition,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.0.query(partition, prefix, after, limit).await
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<(), WriteError> {
+        let is_taken = |write: &Write| {
+            matches!(write, Write::Put { key, body, .. }
+                if key.partition().as_str().contains("#deliveries#") && body["state"]["state"] == "delivered")
+        };
+        if writes.iter().any(is_taken) {
+            return Ok(());
+        }
+        self.0.write(writes).await
+    }
+}
+
+struct ForgetDeliveries;
+
+impl Wiring for ForgetDeliveries {
+    fn notifier(&self, mut outside: portwarden_notifier::Outside) -> portwarden_notifier::Outside {
+        outside.store = Arc::new(ForgetsWhatWasTaken(outside.store));
+        outside
+    }
+}
+
+#[test]
+fn a_webhook_that_is_told_again_is_caught() {
+    caught(
+        ForgetDeliveries,
+        Invariant::ToldOnce,
+        "is sent again after it was taken",
+    );
+}
+
+/// Says that a message for the notifier is queued, and drops every third.
+struct Drops(Arc<dyn QueueNotify>, AtomicUsize);
+
+#[async_trait]
+impl QueueNotify for Drops {
+    async fn queue_notify(&self, request: &NotifyRequest, delay: Option<Duration>) -> Result<(), QueueError> {
+        if self.1.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
+            return Ok(());
+        }
+        self.0.queue_notify(request, delay).await
+    }
+}
+
+struct DropNews;
+
+impl Wiring for DropNews {
+    fn scanner(&self, mut outside: portwarden_scanner::Outside) -> portwarden_scanner::Outside {
+        outside.notifies = Arc::new(Drops(outside.notifies, AtomicUsize::new(0)));
+        outside
+    }
+}
+
+#[test]
+fn a_change_that_is_noted_and_not_queued_is_caught() {
+    caught(DropNews, Invariant::ToldOnce, "was never announced");
 }
