@@ -10,6 +10,7 @@ mod peers;
 mod program;
 mod push;
 mod registry;
+mod rematch;
 mod scan;
 mod sheet;
 
@@ -48,6 +49,8 @@ enum Set {
     Console,
     /// The advisory database: building, loading, matching
     Advisories,
+    /// A new edition of it, carried to 100,000 images
+    Rematch,
 }
 
 /// What the bench starts itself as, to measure it from outside.
@@ -113,6 +116,7 @@ impl Set {
             Self::Push => push::measure(bench).await,
             Self::Console => console::measure().await,
             Self::Advisories => advisories::measure(bench),
+            Self::Rematch => rematch::measure().await,
         }
     }
 }

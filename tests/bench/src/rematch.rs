@@ -1,11 +1,17 @@
 //! What a new edition costs: a hundred thousand stored images of one tenant, and a change of a thousand advisories.
+//!
+//! Table and bucket are in memory, so that the time is the program's own; reads are counted, since each is a request on AWS.
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use portwarden_advisories::{Advisory, Bulk, PackageName, build, parse};
 use portwarden_aws::Metrics;
@@ -15,11 +21,11 @@ use portwarden_core::{
     id::IntegrationId,
     image::{Images, Location, Presence},
     notification::MemoryNotifies,
-    object::{Document, MemoryObjects, WriteObject as _},
+    object::{Document, MemoryObjects, ObjectError, ObjectKey, ReadObject, WriteObject as _},
     random::OsRandomness,
     rematch::{MemoryRematches, RematchRequest},
     scope::{OperatorScope, TenantScope},
-    store::MemoryStore,
+    store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
     tenant::Tenants,
     work::KnownBy,
 };
@@ -29,15 +35,79 @@ use portwarden_rematcher::{Context, Outside, work};
 use portwarden_report::Report;
 use serde_json::json;
 
-type Error = Box<dyn std::error::Error>;
+use crate::{
+    Failure,
+    sheet::{Sheet, Table, Unit, milliseconds},
+};
 
 const IMAGES: u32 = 100_000;
 const PACKAGES_OF_AN_IMAGE: u32 = 20;
 const PACKAGES: u32 = 10_000;
 const CHANGED: u32 = 1_000;
 
-#[tokio::main]
-async fn main() -> Result<(), Error> {
+/// Milliseconds for all of it.
+const MINUTE: f64 = 60_000.0;
+
+/// A table or a bucket whose reads of images are counted.
+struct Counted<T> {
+    inner: Arc<T>,
+    reads: AtomicUsize,
+}
+
+impl<T> Counted<T> {
+    fn of(inner: &Arc<T>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            reads: AtomicUsize::new(0),
+        })
+    }
+
+    fn count(&self, is_of_image: bool) {
+        self.reads.fetch_add(usize::from(is_of_image), Ordering::Relaxed);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    fn reads(&self) -> f64 {
+        self.reads.load(Ordering::Relaxed) as f64
+    }
+}
+
+fn is_image(partition: &Partition) -> bool {
+    partition.as_str().contains("#image#")
+}
+
+#[async_trait]
+impl Store for Counted<MemoryStore> {
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        self.count(is_image(key.partition()));
+        self.inner.get(key).await
+    }
+
+    async fn query(
+        &self,
+        partition: &Partition,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.count(is_image(partition));
+        self.inner.query(partition, prefix, after, limit).await
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<(), WriteError> {
+        self.inner.write(writes).await
+    }
+}
+
+#[async_trait]
+impl ReadObject for Counted<MemoryObjects> {
+    async fn read_object(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, ObjectError> {
+        self.count(key.to_string().contains("/images/"));
+        self.inner.read_object(key).await
+    }
+}
+
+pub(crate) async fn measure() -> Result<Sheet, Failure> {
     let store = Arc::new(MemoryStore::default());
     let objects = Arc::new(MemoryObjects::default());
     let queue = Arc::new(MemoryRematches::default());
@@ -50,12 +120,13 @@ async fn main() -> Result<(), Error> {
         notifies.clone(),
         Arc::new(clock.clone()),
     );
+    let (table, bucket) = (Counted::of(&store), Counted::of(&objects));
     let context = Context::new(Outside {
-        store: store.clone(),
-        objects: objects.clone(),
+        store: table.clone(),
+        objects: bucket.clone(),
         documents: objects.clone(),
         rematches: queue.clone(),
-        notifies: notifies.clone(),
+        notifies,
         metrics: Metrics::written_by(Arc::new(clock.clone()), |_| {}),
         clock: Arc::new(clock.clone()),
     });
@@ -74,15 +145,10 @@ async fn main() -> Result<(), Error> {
         None,
     )
     .await?;
-    let start = Instant::now();
     let images = Images::new(store.clone());
     for image in 0..IMAGES {
         add_image(&scope, &images, &matcher, &objects, &clock, image).await?;
     }
-    println!(
-        "{IMAGES} images of {PACKAGES_OF_AN_IMAGE} packages entered in {:?}",
-        start.elapsed()
-    );
 
     // Of the thousand packages that change, one in a hundred changes findings of images.
     let changed: BTreeSet<u32> = (0..CHANGED).map(|n| n * (PACKAGES / CHANGED) + 1).collect();
@@ -112,11 +178,35 @@ async fn main() -> Result<(), Error> {
         }
         waiting = queue.take();
     }
-    println!(
-        "{CHANGED} changed advisories: {looked_at} images read, {with_others} with other findings, in {:?}",
-        start.elapsed()
+    let taken = milliseconds(start.elapsed());
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let (affected, others) = (looked_at as f64, with_others as f64);
+    let each = |reads: f64| reads / affected.max(1.0);
+    let mut sheet = Sheet::new("rematch");
+    let mut figures = Table::new(
+        "rematch, 100,000 images",
+        &[
+            ("time", Unit::Milliseconds),
+            ("affected", Unit::Count),
+            ("other findings", Unit::Count),
+            ("table reads an image", Unit::Times),
+            ("bucket reads an image", Unit::Times),
+        ],
     );
-    Ok(())
+    let [in_table, in_bucket] = [each(table.reads()), each(bucket.reads())];
+    figures.row(
+        format!("{CHANGED} advisories changed"),
+        [taken, affected, others, in_table, in_bucket].map(Some),
+    );
+    sheet.add(figures);
+    sheet.aim("rematch", taken, MINUTE, Unit::Milliseconds);
+    sheet.aim(
+        "reads of the table for an affected image",
+        in_table,
+        1.0,
+        Unit::Times,
+    );
+    Ok(sheet)
 }
 
 async fn publish(
@@ -124,7 +214,7 @@ async fn publish(
     objects: &MemoryObjects,
     fixed: impl Fn(u32) -> &'static str,
     changed: Option<&BTreeSet<u32>>,
-) -> Result<Edition, Error> {
+) -> Result<Edition, Failure> {
     let mut bulk = Bulk::default();
     for package in 0..PACKAGES {
         let advisory = advisory(package, fixed(package))?;
@@ -155,7 +245,7 @@ async fn publish(
     Ok(edition)
 }
 
-fn advisory(package: u32, fixed: &str) -> Result<Advisory, Error> {
+fn advisory(package: u32, fixed: &str) -> Result<Advisory, Failure> {
     let record = json!({ "id": format!("EX-{package}"), "modified": "2026-01-01T00:00:00Z", "aliases": [format!("CVE-2026-{package}")],
         "affected": [{ "package": { "ecosystem": "npm", "name": format!("package-{package}") },
             "ranges": [{ "type": "SEMVER", "events": [{ "introduced": "0" }, { "fixed": fixed }] }] }] });
@@ -169,7 +259,7 @@ async fn add_image(
     objects: &MemoryObjects,
     clock: &ManualClock,
     image: u32,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     clock.advance(Duration::from_millis(1));
     let digest = Digest::of(&image.to_be_bytes());
     let location = Location {
