@@ -110,8 +110,8 @@ fn the_page_says_what_matters() {
     let (report, found) = merged();
     let page = html::write("shop/web:1.4", Some(&report), Some(&found));
     for text in [
-        "<dt>ECR&#39;s own scan</dt><dd>enhanced, 2026-11-22 00:00 UTC</dd>",
-        "<dt>Found by</dt><dd>advisories, ECR&#39;s enhanced scanning (Amazon Inspector)</dd>",
+        "<dt>ECR's own scan</dt><dd>enhanced, 2026-11-22 00:00 UTC</dd>",
+        "<dt>Found by</dt><dd>advisories, ECR's enhanced scanning (Amazon Inspector)</dd>",
         "<dt>ECR says</dt><dd>critical, no fix named</dd>",
         "&lt;b&gt;ECR",
     ] {
