@@ -307,16 +307,9 @@ impl Lambda {
                     randomness: self.randomness.clone(),
                     counts: rights,
                 };
-                let operator = OperatorSettings {
-                    role: operator_role("portwarden-operator"),
-                    external_id: "pw-5f0d1c20-c2a1-11f0-9d53-0a1b2c3d4e5f"
-                        .parse()
-                        .expect("a constant id is valid"),
-                    region: "eu-west-1".parse().expect("a constant region is valid"),
-                };
                 let outside = self.wiring.receiver(outside);
                 let checker = Arc::clone(&self.checker);
-                Kept::Receiver(Arc::new(Receiver::with_checker(outside, operator, checker)))
+                Kept::Receiver(Arc::new(Receiver::with_checker(outside, operator(), checker)))
             }
             Function::Verifier => {
                 let metrics = metrics();
@@ -457,4 +450,15 @@ fn batch(body: String) -> SqsEvent {
 
 fn is_done(response: &SqsBatchResponse) -> Answer {
     Answer::Batch(response.batch_item_failures.is_empty())
+}
+
+/// The operator's own registries, of which no event tells here.
+fn operator() -> OperatorSettings {
+    OperatorSettings {
+        role: operator_role("portwarden-operator"),
+        external_id: "pw-5f0d1c20-c2a1-11f0-9d53-0a1b2c3d4e5f"
+            .parse()
+            .expect("a constant id is valid"),
+        region: "eu-west-1".parse().expect("a constant region is valid"),
+    }
 }
