@@ -188,6 +188,7 @@ impl Scan<'_> {
             .map(|layer| Box::pin(self.layer(layer)) as BoxFuture<'_, _>)
             .collect();
         let mut layers = HashMap::new();
+        let mut bytes = 0;
         let parallel = if self.is_continued { 1 } else { self.parallel.get() };
         let mut work = stream::iter(work).buffer_unordered(parallel);
         let gather = async {
@@ -195,8 +196,11 @@ impl Scan<'_> {
                 // A layer that its own time check ended is missing from the map, like one that was cut off.
                 if let Some((descriptor, layer)) = layer? {
                     totals.add(descriptor, &layer);
+                    bytes += layer.bytes;
                     layers.insert(descriptor.digest, layer);
-                    self.leave_out_what_is_too_much(&wanted, &mut layers);
+                    if bytes > self.limits.image_bytes {
+                        self.leave_out_what_is_too_much(&wanted, &mut layers);
+                    }
                 }
             }
             Ok::<_, ScanError>(())
