@@ -119,7 +119,7 @@ impl Matcher {
     }
 
     /// Queues what is noted; whoever crashes before it is found by whoever comes again.
-    pub(crate) async fn tell(
+    pub async fn tell(
         &self,
         scope: &TenantScope,
         digest: &Digest,

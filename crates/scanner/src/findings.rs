@@ -72,8 +72,9 @@ impl Work<'_> {
         }
     }
 
-    /// Takes an image out of the index, if it is nowhere any more, or archived everywhere.
-    pub(crate) async fn leave_index(&self) -> Result<(), Failure> {
+    /// Takes an image out of the index, if it is nowhere any more, or archived everywhere; and tells what was noted of it
+    /// while it was there, which whoever died before telling it left.
+    pub(crate) async fn leave(&self) -> Result<(), Failure> {
         let matcher = &self.context.matcher;
         let digest = &self.request.digest;
         let state = matcher
@@ -84,7 +85,7 @@ impl Work<'_> {
         if !state.is_live() {
             matcher.leave(&self.scope, digest, &state).await?;
         }
-        Ok(())
+        Ok(matcher.tell(&self.scope, digest, &state.untold).await?)
     }
 
     /// Returns how many findings of each severity count; nothing if the image is not matched yet.

@@ -149,11 +149,11 @@ impl Work<'_> {
             self.hear().await?;
         }
         let Some((tags, archived)) = self.observe(&place).await? else {
-            self.leave_index().await?;
+            self.leave().await?;
             return Ok(Outcome::Deleted);
         };
         if archived {
-            self.leave_index().await?;
+            self.leave().await?;
             return Ok(Outcome::Archived);
         }
         let now = self.context.outside.clock.now();

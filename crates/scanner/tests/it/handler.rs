@@ -5,10 +5,12 @@ use std::time::Duration;
 use portwarden_core::{
     clock::Clock as _,
     event::Recorded,
-    id::RequestId,
+    id::{NotificationId, RequestId},
     image::{Presence, ScanResult},
+    notification::NotifyRequest,
     object::Document,
     random::OsRandomness,
+    store::{Condition, Store as _, Write},
 };
 use portwarden_oci::Digest;
 use portwarden_scanner::handle;
@@ -233,6 +235,42 @@ async fn an_archived_image_is_scanned_once_it_is_restored() {
     world.clock.advance(Duration::from_secs(1));
     assert!(world.is_done(&process, &request).await);
     assert!(world.summary(&party, digest).await.is_some());
+}
+
+/// A process noted what changed and died before it told anybody; until somebody comes again, the image is gone.
+#[tokio::test]
+async fn what_was_noted_of_an_image_is_told_even_when_it_is_gone_or_archived() {
+    for is_archived in [false, true] {
+        let world = World::new();
+        let party = world.tenant(ACCOUNT).await;
+        let image = small_image(&["a"]);
+        let digest = image.digest();
+        world.push(&party, REPOSITORY, &["1"], &image);
+        let request = request(&party, REPOSITORY, digest, None, world.clock.now());
+        let process = world.process();
+        assert!(world.is_done(&process, &request).await);
+
+        let noted = NotificationId::of(world.clock.now(), &["noted"]);
+        let image = party.scope.partition(&["image", &digest.to_string()]);
+        let mark = image.key(&["untold", noted.as_str()]);
+        let mark = Write::put(mark, &serde_json::Map::new(), Condition::None);
+        world.store.write(&[mark]).await.unwrap();
+        world.clock.advance(Duration::from_secs(1));
+        if is_archived {
+            world.archive(&party, REPOSITORY, digest, true);
+        } else {
+            world.delete(&party, REPOSITORY, digest);
+        }
+
+        assert!(world.is_done(&process, &request).await);
+        let told = NotifyRequest::Tell {
+            tenant: party.scope.tenant().clone(),
+            notification: noted,
+        };
+        assert_eq!(world.notifies.take(), [(told, Duration::ZERO)]);
+        assert!(world.is_done(&process, &request).await);
+        assert_eq!(world.notifies.take(), []);
+    }
 }
 
 #[tokio::test]

@@ -52,6 +52,8 @@ fn fixed_seeds_hold() {
 fn seeds_that_broke_hold() {
     // A sweep took over a backfill that had died, and believed what that had seen fifteen hours before.
     hold(1_765_941_062);
+    // A change was noted by a process that died, and its image was deleted before anybody came again to tell it.
+    hold(9008);
 }
 
 #[test]
@@ -62,13 +64,7 @@ fn new_seeds_hold() {
         let seed = u32::from_le_bytes(bytes).into();
         let Settings { events, tenants, .. } = settings(seed);
         println!("make simulate SEED={seed} EVENTS={events} TENANTS={tenants}");
-        match run(&settings(seed), Arc::new(AsBuilt)) {
-            Ok(_) => {}
-            // Known, and open: about one seed in sixteen (9008 and 9013 are two) leaves a change untold in the end. `simulate`
-            // fails by it; whatever has nothing to do with it should not.
-            Err(violation) if violation.to_string().contains(" was never ") => println!("{violation}"),
-            Err(violation) => panic!("{violation}"),
-        }
+        hold(seed);
     }
 }
 
