@@ -85,17 +85,7 @@ impl Inventory {
         };
         let mut moved = Vec::new();
         for tag in tags {
-            let mut place = TagPlace {
-                integration: location.integration.clone(),
-                region: location.region.clone(),
-                repository: location.repository.clone(),
-                tag: tag.clone(),
-                revision: None,
-                before: None,
-            };
-            let stored = self.store.get(&place.key(scope)).await?;
-            place.revision = stored.as_ref().map(|stored| stored.revision);
-            let record: Option<Record> = stored.map(|stored| stored.parse()).transpose()?;
+            let (mut place, record) = self.tag(scope, location, tag).await?;
             let before = record.map(|record| record.now);
             place.before = before;
             if before
@@ -105,6 +95,27 @@ impl Inventory {
             }
         }
         Ok(moved)
+    }
+
+    /// Reads what is known of a tag in a place.
+    async fn tag(
+        &self,
+        scope: &TenantScope,
+        location: &Location,
+        tag: &Tag,
+    ) -> Result<(TagPlace, Option<Record>), StoreError> {
+        let mut place = TagPlace {
+            integration: location.integration.clone(),
+            region: location.region.clone(),
+            repository: location.repository.clone(),
+            tag: tag.clone(),
+            revision: None,
+            before: None,
+        };
+        let stored = self.store.get(&place.key(scope)).await?;
+        place.revision = stored.as_ref().map(|stored| stored.revision);
+        let record = stored.map(|stored| stored.parse()).transpose()?;
+        Ok((place, record))
     }
 
     /// Returns the image before one in a place: what a tag of it named until it named this one; of several, the newest.
@@ -121,16 +132,7 @@ impl Inventory {
         };
         let mut newest: Option<(Tag, Tagged)> = None;
         for tag in tags.iter().take(LOOKED_AT) {
-            let place = TagPlace {
-                integration: location.integration.clone(),
-                region: location.region.clone(),
-                repository: location.repository.clone(),
-                tag: tag.clone(),
-                revision: None,
-                before: None,
-            };
-            let stored = self.store.get(&place.key(scope)).await?;
-            let record: Option<Record> = stored.map(|stored| stored.parse()).transpose()?;
+            let (place, record) = self.tag(scope, location, tag).await?;
             let before = record
                 .filter(|record| record.now.digest == *digest)
                 .and_then(|record| record.before);
