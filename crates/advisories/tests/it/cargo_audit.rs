@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    env,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -124,6 +125,27 @@ fn locked(text: &str) -> BTreeSet<(String, String)> {
         .collect()
 }
 
+/// Reads the packages of all lock files that lie in the sources of crates, as Cargo keeps them: old and new, of strangers.
+fn of_dependencies() -> BTreeSet<(String, String)> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let list = |folder: PathBuf| {
+        fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let registries = home.into_iter().flat_map(|home| list(home.join("registry/src")));
+    let locks: Vec<String> = registries
+        .flat_map(list)
+        .filter_map(|source| fs::read_to_string(source.join("Cargo.lock")).ok())
+        .collect();
+    let packages = locks.iter().flat_map(|text| locked(text)).collect();
+    println!("{} lock files of crates", locks.len());
+    packages
+}
+
 /// Asks `cargo audit`; nothing, and a word about it, where there is none.
 fn audit(lock: &Path, database: &Path) -> Option<Found> {
     let output = Command::new("cargo-audit")
@@ -201,7 +223,7 @@ fn cargo_audit_finds_the_same_in_lock_files() {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
     let own = locked(&fs::read_to_string(own).unwrap());
     assert!(own.len() > 100, "{own:?}");
-    for packages in [around_bounds, own] {
+    for packages in [around_bounds, own, of_dependencies()] {
         let lock = directory.path().join("Cargo.lock");
         fs::write(&lock, lock_file(&packages)).unwrap();
         let Some(theirs) = audit(&lock, directory.path()) else {
