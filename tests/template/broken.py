@@ -204,6 +204,8 @@ OPERATOR = [
         "operator_events_are_received",
         set_to(*_properties("OperatorEventsRule", "EventPattern", "resources"), value=[{"exists": True}]),
     ),
+    ("operator_events_are_received", without(*_properties("OperatorEventsRule", "EventPattern", "$or", 1))),
+    ("operator_events_are_received", without(*_properties("OperatorEventsRule", "EventPattern", "$or", 1, "detail"))),
     ("operator_events_are_received", without(*_properties("OperatorEventsRule", "Targets", 0, "DeadLetterConfig"))),
     ("operator_events_are_received", without(*_properties("ReceiverFunction", "EventInvokeConfig"))),
     ("connector_is_held_short", without(*_trust("ConnectorRole", "Condition"))),
@@ -310,6 +312,16 @@ TENANT = [
     ("t5_events_are_retried_and_kept", without(*_properties("ImageEventsRule", "Targets", 0, "RetryPolicy"))),
     ("t5_events_are_retried_and_kept", without(*_properties("ImageEventsRule", "Targets", 0, "DeadLetterConfig"))),
     ("t5_events_are_retried_and_kept", without_statement("DeadLetterQueuePolicy", "RulesSend")),
+    (
+        "t5_events_are_retried_and_kept",
+        set_to(
+            *_properties("DeadLetterQueuePolicy", "PolicyDocument", "Statement", 0, "Condition"),
+            "ArnEquals",
+            "aws:SourceArn",
+            1,
+            value=_get_att("HeartbeatRule"),
+        ),
+    ),
     ("t5_events_are_retried_and_kept", without_statement("DeadLetterQueuePolicy", "TlsOnly")),
     ("t5_events_are_retried_and_kept", without(*_properties("HeartbeatRule", "Targets", 0, "DeadLetterConfig"))),
     (
@@ -399,6 +411,13 @@ TENANT = [
     ("rules_tell_of_every_event", set_to(*_properties("ImageEventsRule", "EventPattern", "detail"), value=NOTHING)),
     ("rules_tell_of_every_event", set_to(*_properties("ImageEventsRule", "State"), value="DISABLED")),
     ("rules_tell_of_every_event", set_to(*_properties("RepositoryDeletionRule", "Targets"), value=[])),
+    (
+        "rules_tell_of_every_event",
+        set_to(*_properties("EnhancedScanRule", "EventPattern", "detail-type"), value=[{"prefix": "Inspector2 "}]),
+    ),
+    # Instances and functions are nobody's business, and neither are repositories that the tenant did not name.
+    ("rules_tell_of_every_event", without(*_properties("EnhancedScanRule", "EventPattern", "detail"))),
+    ("rules_tell_of_every_event", without("Resources", "EnhancedScanRule", "Condition")),
     (
         "rules_tell_of_every_event",
         without(*_properties("RepositoryDeletionRule", "EventPattern", "detail", "eventName")),

@@ -32,6 +32,7 @@ from cloudformation import (
     REGION,
     ROOT,
     TENANT_ACCOUNT,
+    recorded_event,
     tenant_template,
     transformed,
 )
@@ -586,9 +587,9 @@ def _patterns(cloud, resources, tenant_resources):
         "Image Scan",
         "Scan Resource Change",
     )
-    for account, rule in (
-        (OPERATOR_ACCOUNT, resources["OperatorEventsRule"]),
-        (TENANT_ACCOUNT, tenant_resources["ImageEventsRule"]),
+    for account, rule, scan_rule in (
+        (OPERATOR_ACCOUNT, resources["OperatorEventsRule"], resources["OperatorEventsRule"]),
+        (TENANT_ACCOUNT, tenant_resources["ImageEventsRule"], tenant_resources["EnhancedScanRule"]),
     ):
         events = cloud.root(account, "events")
         pattern = events.describe_rule(Name=rule)["EventPattern"]
@@ -612,6 +613,19 @@ def _patterns(cloud, resources, tenant_resources):
         yield f"an API call passes in {account}", passes(**{"detail-type": "AWS API Call via CloudTrail"}), False
         yield f"another account's event passes in {account}", passes(account="999988887777"), False
         yield f"another source passes in {account}", passes(source="custom.ecr"), False
+        pattern = events.describe_rule(Name=scan_rule)["EventPattern"]
+        scan = recorded_event("inspector2_scan") | {"account": account, "region": REGION}
+        arn = f"arn:aws:ecr:{REGION}:{account}:repository/shop/web"
+        scan["detail"]["repository-name"] = arn
+        instance = {"scan-status": "INITIAL_SCAN_COMPLETE", "instance-id": "i-0123456789abcdef0"}
+        for what, event, expected in (
+            ("a scan of Amazon Inspector's", scan, True),
+            ("a scan of an instance", scan | {"detail": instance}, False),
+            ("a single finding", scan | {"detail-type": "Inspector2 Finding"}, False),
+            ("another account's scan", scan | {"account": "999988887777"}, False),
+        ):
+            answer = events.test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
+            yield f"{what} passes in {account}", answer, expected
     yield from _tenant_patterns(cloud, tenant_resources)
 
 

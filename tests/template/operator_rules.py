@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from cloudformation import TENANT_TEMPLATE, as_list, operator_stack, tenant_template, walk
+from cloudformation import REGION, TENANT_TEMPLATE, as_list, operator_stack, tenant_template, walk
 from policies import allows_to_everybody, over_broad_statements, parameter_faults, queue_faults, statements
 
 # Statements that may name more than single resources, and why.
@@ -302,10 +302,14 @@ def api_has_one_way_in(template):
 def operator_events_are_received(template):
     stack = operator_stack(template)
     rule = stack.properties("OperatorEventsRule")
+    repositories = {"prefix": f"arn:aws:ecr:{REGION}:{stack.account}:repository/"}
+    scanned = {"source": ["aws.inspector2"], "detail-type": ["Inspector2 Scan"]}
     if rule.get("EventPattern") != {
-        "source": ["aws.ecr"],
         "account": [stack.account],
-        "detail-type": [{"prefix": "ECR "}],
+        "$or": [
+            {"source": ["aws.ecr"], "detail-type": [{"prefix": "ECR "}]},
+            scanned | {"detail": {"repository-name": [repositories]}},
+        ],
     }:
         yield f"OperatorEventsRule: pattern is {rule.get('EventPattern')}"
     (target,) = rule["Targets"]

@@ -9,6 +9,7 @@ from cloudformation import (
     CONNECTOR_ARN,
     CONNECTOR_MARKER,
     EXTERNAL_ID,
+    REGION,
     TENANT_TEMPLATE,
     as_list,
     recorded_event,
@@ -178,6 +179,7 @@ def t4_output_is_the_role(template):
 def t5_events_are_retried_and_kept(template):
     stack = tenant_stack(template, AlarmTopicArn="arn:aws:sns:eu-central-1:444455556666:alarms")
     yield from queue_faults(stack)
+    yield from _dead_letters_are_the_rules(tenant_stack(template, Repositories="team/app,base"))
     dead_letters = stack.arn("DeadLetterQueue")
     rules = stack.of_type("AWS::Events::Rule")
     for name, rule in rules.items():
@@ -188,16 +190,7 @@ def t5_events_are_retried_and_kept(template):
                 yield f"{name}: retry policy is not {age} s and 185"
             if target.get("DeadLetterConfig") != {"Arn": dead_letters}:
                 yield f"{name}: what cannot be delivered is dropped"
-    sends = {
-        "Sid": "RulesSend",
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": dead_letters,
-        "Condition": {"ArnEquals": {"aws:SourceArn": [stack.arn(name) for name in rules]}},
-    }
-    if sends not in statements(stack, "DeadLetterQueuePolicy"):
-        yield "DeadLetterQueuePolicy: a rule may not send dead letters, or others may"
+    yield from _dead_letters_are_the_rules(stack)
     if stack.properties("ApiDestination").get("InvocationRateLimitPerSecond", 0) < 100:
         yield "ApiDestination: a low rate limit builds a backlog that is lost after a day"
     watched = [
@@ -210,6 +203,20 @@ def t5_events_are_retried_and_kept(template):
         yield "DeadLetterQueue: nobody is told of dead letters"
     if tenant_stack(template).of_type("AWS::CloudWatch::Alarm"):
         yield "DeadLettersAlarm: is made without a topic"
+
+
+def _dead_letters_are_the_rules(stack):
+    rules = [stack.arn(name) for name in stack.of_type("AWS::Events::Rule")]
+    sends = {
+        "Sid": "RulesSend",
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": stack.arn("DeadLetterQueue"),
+        "Condition": {"ArnEquals": {"aws:SourceArn": rules}},
+    }
+    if sends not in statements(stack, "DeadLetterQueuePolicy"):
+        yield "DeadLetterQueuePolicy: a rule may not send dead letters, or others may"
 
 
 def t6_nothing_is_left_behind(template):
@@ -291,6 +298,12 @@ def rules_tell_of_every_event(template):
         }
         patterns = {
             "ImageEventsRule": envelope | {"source": ["aws.ecr"], "detail-type": [{"prefix": "ECR "}]},
+            "EnhancedScanRule": envelope
+            | {
+                "source": ["aws.inspector2"],
+                "detail-type": ["Inspector2 Scan"],
+                "detail": {"repository-name": [{"prefix": f"arn:aws:ecr:{REGION}:{stack.account}:repository/"}]},
+            },
             "RepositoryDeletionRule": envelope
             | {"source": ["aws.ecr"], "detail-type": ["AWS API Call via CloudTrail"], "detail": deletion},
             "StackStatusRule": envelope
@@ -303,6 +316,8 @@ def rules_tell_of_every_event(template):
         }
         if given:
             patterns["ImageEventsRule"] |= {"detail": {"repository-name": names}}
+            # It would tell of repositories that the tenant did not name.
+            del patterns["EnhancedScanRule"]
             deletion["requestParameters"] = {"repositoryName": names}
         rules = stack.of_type("AWS::Events::Rule")
         if set(rules) != set(patterns):

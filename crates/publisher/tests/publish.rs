@@ -236,7 +236,7 @@ fn template() -> String {
 }
 
 const LATEST: &str = "public-templates/latest/ecr-integration.template";
-const VERSION: &str = "public-templates/3/ecr-integration.template";
+const VERSION: &str = "public-templates/4/ecr-integration.template";
 
 #[tokio::test]
 async fn a_version_and_the_latest_are_published_with_their_checksums() {
@@ -280,7 +280,7 @@ async fn a_version_is_never_changed() {
     let reason = answer["Reason"].as_str().unwrap();
     assert!(
         reason.starts_with(
-            "version 3 is already published in bucket acme-us-west-1 in us-west-1 with other content"
+            "version 4 is already published in bucket acme-us-west-1 in us-west-1 with other content"
         ),
         "{reason}"
     );
@@ -297,7 +297,7 @@ async fn a_rollback_points_latest_back_to_what_was_published() {
     let answer = world.ask(&with("Update", &older)).await;
     assert_eq!(
         answer["Reason"],
-        "version 1 is not published in bucket main in eu-west-1, and the function holds version 3 (template_version_missing)"
+        "version 1 is not published in bucket main in eu-west-1, and the function holds version 4 (template_version_missing)"
     );
     assert!(world.keys().is_empty());
 

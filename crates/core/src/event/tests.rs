@@ -147,7 +147,7 @@ fn what_a_tenants_stack_sends_is_read() {
             "arn:aws:iam::111122223333:role/portwarden-ecr-Role-1A2B3C4D5E6F"
         );
         assert_eq!(claim.external_id.as_str(), "pw-0123456789abcdefghjkmnpqrs");
-        assert_eq!(claim.template_version, "3");
+        assert_eq!(claim.template_version, "4");
     }
     assert_eq!(heartbeat.id.as_str(), "3a06e053-a072-6537-b202-ce4ace81dee7");
     assert_eq!(heartbeat.time.to_string(), "2026-11-16T01:18:34Z");

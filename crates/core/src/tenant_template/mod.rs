@@ -11,7 +11,7 @@ use crate::{arn::RoleArn, id::Region};
 const TEMPLATE: &str = include_str!("../../templates/ecr-integration.yaml");
 
 /// The version of the template, which its stacks say and its published copies are named by.
-pub const VERSION: &str = "3";
+pub const VERSION: &str = "4";
 
 /// The oldest version of the template that will do: stacks of older ones are to be updated.
 pub const OLDEST_SERVED: u32 = 1;

@@ -299,7 +299,7 @@ pub(crate) async fn prove(
     // As the recorded heartbeat says.
     let stored = integrations.find(scope, id).await.unwrap().unwrap();
     let claim = json!({
-        "role-arn": role, "external-id": stored.integration.external_id, "template-version": "3", "rate-minutes": 15,
+        "role-arn": role, "external-id": stored.integration.external_id, "template-version": "4", "rate-minutes": 15,
         "credential-generation": 1, "repositories": "",
         "secret-arn": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:portwarden-ecr-Secret-7H8J9K0L-a1B2c3",
     });
