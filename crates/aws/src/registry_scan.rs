@@ -126,11 +126,15 @@ fn scan(answer: DescribeImageScanFindingsOutput) -> Option<RegistryScan> {
 }
 
 /// Reads a finding of basic scanning, whose package and score are attributes.
+///
+/// Source of their names: AWS CLI reference, `ecr describe-image-scan-findings`, the example's output; `CVSS3_SCORE` and
+/// `CVSS3_VECTOR` are in no documentation, but in what newer scans answer.
 fn of_basic(finding: &ImageScanFinding) -> Option<RegistryFinding> {
     let attributes: BTreeMap<&str, &str> = finding
         .attributes()
         .iter()
         .filter_map(|attribute| Some((attribute.key(), attribute.value()?)))
+        .filter(|(_, value)| !value.is_empty())
         .collect();
     let text = |key: &str| attributes.get(key).map(|value| (*value).to_owned());
     // Of `CVSS2_SCORE` and `CVSS3_SCORE` the newer one is the last.

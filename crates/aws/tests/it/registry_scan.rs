@@ -82,6 +82,32 @@ async fn all_pages_of_a_basic_scan_are_read_and_sorted() {
 }
 
 #[tokio::test]
+async fn of_several_scores_the_newest_counts_and_an_empty_word_is_none() {
+    let attributes = [
+        ("CVSS3_SCORE", "9.8"),
+        ("package_version", ""),
+        ("CVSS2_SCORE", "7.5"),
+        ("CVSS3_VECTOR", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"),
+        ("package_name", "glib2.0"),
+        ("CVSS2_VECTOR", "AV:N/AC:L/Au:N/C:P/I:P/A:P"),
+    ]
+    .map(|(key, value)| json!({"key": key, "value": value}));
+    let named = json!({"name": "CVE-1", "severity": "CRITICAL", "attributes": attributes});
+    let nameless = json!({"name": "CVE-2", "severity": "LOW", "attributes": [{"key": "package_name"}]});
+    let answers = Answers::start(&[answer("COMPLETE", &json!({"findings": [named, nameless]}), None)]).await;
+    let scan = ask(&answers).await.unwrap().unwrap();
+    let expected = RegistryFinding {
+        ids: vec!["CVE-1".to_owned()],
+        package: "glib2.0".to_owned(),
+        severity: "CRITICAL".to_owned(),
+        score_tenths: Some(98),
+        vector: Some("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H".to_owned()),
+        ..RegistryFinding::default()
+    };
+    assert_eq!(scan.findings, [expected]);
+}
+
+#[tokio::test]
 async fn an_endless_list_ends() {
     let findings = json!({"findings": [basic("CVE-1", "a")]});
     let answers = Answers::start(&[answer("COMPLETE", &findings, Some("more"))]).await;
