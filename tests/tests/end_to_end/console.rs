@@ -6,16 +6,32 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-const ADMINISTRATOR: &str = "demonstration-administrator";
+pub(crate) const ADMINISTRATOR: &str = "demonstration-administrator";
+pub(crate) const READER: &str = "demonstration-reader";
 
-struct Caller<'a> {
-    api: String,
+/// Programs that call the console's API with people's tokens.
+pub(crate) struct Caller<'a> {
+    pub(crate) api: String,
     client: Client,
     world: &'a World,
 }
 
-impl Caller<'_> {
-    async fn call(
+impl<'a> Caller<'a> {
+    pub(crate) fn new(world: &'a World) -> Self {
+        let client = Client::builder().no_proxy().redirect(Policy::none());
+        Self {
+            api: world.cloud.api().unwrap(),
+            client: client.build().unwrap(),
+            world,
+        }
+    }
+
+    pub(crate) fn token(&self, subject: &str) -> String {
+        let now = u64::try_from(portwarden_aws::SystemClock.now().as_second()).unwrap();
+        self.world.cloud.issuer().token(subject, now)
+    }
+
+    pub(crate) async fn call(
         &self,
         subject: &str,
         method: Method,
@@ -24,8 +40,7 @@ impl Caller<'_> {
     ) -> (StatusCode, Value) {
         let mut request = self.client.request(method, format!("{}{path}", self.api));
         if !subject.is_empty() {
-            let now = u64::try_from(portwarden_aws::SystemClock.now().as_second()).unwrap();
-            request = request.bearer_auth(self.world.cloud.issuer().token(subject, now));
+            request = request.bearer_auth(self.token(subject));
         }
         if let Some(body) = body {
             request = request
@@ -45,16 +60,7 @@ impl Caller<'_> {
 async fn members_use_the_console_and_strangers_do_not() {
     let world = World::start("console").await;
     let [a, b] = [world.tenant(0), world.tenant(1)];
-    let client = Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .build()
-        .unwrap();
-    let caller = Caller {
-        api: world.cloud.api().unwrap(),
-        client,
-        world: &world,
-    };
+    let caller = Caller::new(&world);
     let of = |tenant: &portwarden_local::Tenant, rest: &str| format!("/v1/tenants/{}{rest}", tenant.id);
 
     let (status, _) = caller.call("", Method::GET, "/v1/me", None).await;
@@ -83,12 +89,7 @@ async fn members_use_the_console_and_strangers_do_not() {
     // Writes under conditions, deletions and the queue are allowed, and work.
     let new = json!({"name": "other", "regions": ["eu-west-1"]});
     let (status, _) = caller
-        .call(
-            "demonstration-reader",
-            Method::POST,
-            &of(&a, "/integrations"),
-            Some(new.clone()),
-        )
+        .call(READER, Method::POST, &of(&a, "/integrations"), Some(new.clone()))
         .await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     let (status, made) = caller

@@ -7,6 +7,7 @@
 mod advisories;
 mod browser;
 mod console;
+mod contract;
 mod endpoint;
 mod faults;
 mod observability;
