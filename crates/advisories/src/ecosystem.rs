@@ -120,16 +120,20 @@ impl Distribution {
             "wolfi" => vec!["Wolfi".to_owned()],
             "chainguard" => vec!["Chainguard".to_owned()],
             "minimos" => vec!["MinimOS".to_owned()],
-            "almalinux" => of("AlmaLinux", major),
+            "echo" => vec!["Echo".to_owned()],
+            "alpaquita" => of("Alpaquita", version),
+            // The second name, here and below, is Trivy's.
+            "almalinux" | "alma" => of("AlmaLinux", major),
             "rocky" => of("Rocky Linux", major),
             "mageia" => of("Mageia", major),
-            "azurelinux" | "mariner" => of("Azure Linux", major),
+            "photon" => of("Photon OS", version),
+            "azurelinux" | "mariner" | "cbl-mariner" => of("Azure Linux", major),
             "rhel" | "redhat" if !major.is_empty() => RED_HAT
                 .iter()
                 .map(|part| format!("Red Hat:enterprise_linux:{major}::{part}"))
                 .collect(),
-            "opensuse-leap" => of("openSUSE", &format!("Leap {version}")),
-            "opensuse-tumbleweed" => vec!["openSUSE:Tumbleweed".to_owned()],
+            "opensuse-leap" | "opensuse.leap" => of("openSUSE", &format!("Leap {version}")),
+            "opensuse-tumbleweed" | "opensuse.tumbleweed" => vec!["openSUSE:Tumbleweed".to_owned()],
             "sles" | "sled" | "sle_hpc" if !major.is_empty() => {
                 let release = match version.split_once('.') {
                     Some((major, pack)) => format!("{major} SP{pack}"),
@@ -144,8 +148,14 @@ impl Distribution {
     }
 
     /// Tells whether advisories speak of source packages.
+    ///
+    /// Source: the OSV schema's list of ecosystems; `AlmaLinux` says so there, too, and its records name binary packages.
     pub(crate) fn speaks_of_sources(ecosystem: &str) -> bool {
         matches!(scheme(ecosystem), Some(Scheme::Apk | Scheme::Dpkg))
+            || matches!(
+                family(ecosystem),
+                "Mageia" | "Rocky Linux" | "SUSE" | "openEuler" | "openSUSE"
+            )
     }
 }
 
@@ -194,6 +204,17 @@ mod tests {
             ("alpine-3.19", "Alpine:v3.19"),
             ("wolfi-20230201", "Wolfi"),
             ("almalinux-9.3", "AlmaLinux:9"),
+            ("alma-8.10", "AlmaLinux:8"),
+            ("cbl-mariner-2.0", "Azure Linux:2"),
+            ("photon-4.0", "Photon OS:4.0"),
+            ("mageia-9", "Mageia:9"),
+            ("echo-1", "Echo"),
+            ("minimos-20240101", "MinimOS"),
+            ("alpaquita-23", "Alpaquita:23"),
+            ("chainguard-20230214", "Chainguard"),
+            ("opensuse-tumbleweed-20240101", "openSUSE:Tumbleweed"),
+            ("opensuse.leap-15.4", "openSUSE:Leap 15.4"),
+            ("sles-15", "SUSE:Linux Enterprise Server 15"),
             ("rocky-8.10", "Rocky Linux:8"),
             ("opensuse-leap-15.5", "openSUSE:Leap 15.5"),
             ("sles-15.5", "SUSE:Linux Enterprise Server 15 SP5"),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Database, DatabaseError, Level, Package, Severity,
-    database::{Head, Hit},
+    database::{Asked, Head, Hit},
     ecosystem::scheme,
 };
 
@@ -103,7 +103,7 @@ impl Database {
                 unmatched(UnmatchedReason::NoAdvisories);
                 continue;
             };
-            let Some(version) = lookup.version else {
+            let Some(version) = &lookup.version else {
                 unmatched(UnmatchedReason::NoVersion);
                 continue;
             };
@@ -112,10 +112,17 @@ impl Database {
                 let Some(scheme) = scheme(ecosystem) else {
                     continue;
                 };
-                if !scheme.is_valid(&version) && ecosystem == &lookup.ecosystems[0] {
+                if !scheme.is_valid(version) && ecosystem == &lookup.ecosystems[0] {
                     unmatched(UnmatchedReason::OddVersion);
                 }
-                self.hits(ecosystem, scheme, &lookup.name, &version, &mut hits)?;
+                let asked = Asked {
+                    ecosystem,
+                    scheme,
+                    name: &lookup.name,
+                    version,
+                    is_without_epoch: lookup.is_without_epoch,
+                };
+                self.hits(&asked, &mut hits)?;
             }
             for group in self.fold(&hits)? {
                 matched.groups.push((package, group));

@@ -5,6 +5,7 @@ mod database;
 mod ecosystem;
 mod feed;
 mod finding;
+mod null;
 mod osv;
 mod package;
 mod package_name;

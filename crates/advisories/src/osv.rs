@@ -1,13 +1,14 @@
 //! OSV records: lenient where feeds are odd, exact where it decides.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
     Interval, Level, Severity,
     ecosystem::{normalise_name, scheme},
+    null::or_default,
     range::{self, Event},
 };
 
@@ -197,13 +198,6 @@ struct Reference {
     kind: String,
     #[serde(default)]
     url: String,
-}
-
-/// Takes `null` for nothing.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl Entry {

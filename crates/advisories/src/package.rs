@@ -30,6 +30,8 @@ pub(crate) struct Lookup {
     pub(crate) ecosystems: Vec<String>,
     pub(crate) name: String,
     pub(crate) version: Option<String>,
+    /// Whether the version's epoch is not known, and advisories' epochs count for nothing.
+    pub(crate) is_without_epoch: bool,
 }
 
 impl Package {
@@ -72,6 +74,7 @@ impl Package {
             name: normalise_name(ecosystem, &name).into_owned(),
             ecosystems: vec![ecosystem.to_owned()],
             version,
+            is_without_epoch: false,
         })
     }
 
@@ -99,26 +102,45 @@ impl Package {
             _ => version.to_owned(),
         };
         let version = purl.version().map(with_epoch);
-        let upstream = qualifier("upstream").map(|upstream| match upstream.split_once('@') {
-            Some((name, version)) => (name.to_owned(), Some(version.to_owned())),
-            None => (upstream.to_owned(), None),
-        });
-        let source = self.source.clone().or(upstream);
+        let source = self.source.clone().or_else(|| qualifier("upstream").map(source));
         Some(match source {
             Some((name, source_version)) if ecosystems.iter().any(|e| Distribution::speaks_of_sources(e)) => {
+                // The name of a source's file, from which rpm's databases tell the source, has no epoch; nor need the
+                // package's own be the source's.
+                let has_no_epoch = source_version
+                    .as_ref()
+                    .is_some_and(|version| !version.contains(':'));
                 Lookup {
                     ecosystems,
                     name,
                     version: source_version.or(version),
+                    is_without_epoch: has_no_epoch && purl.ty() == "rpm",
                 }
             }
             _ => Lookup {
                 ecosystems,
                 name: purl.name().to_owned(),
                 version,
+                is_without_epoch: false,
             },
         })
     }
+}
+
+/// Reads a source as package URLs name it: `openssl`, `openssl@3.0.11-1`, or `openssl-3.0.7-24.el9.src.rpm`.
+fn source(upstream: &str) -> (String, Option<String>) {
+    let file = upstream
+        .strip_suffix(".src.rpm")
+        .or_else(|| upstream.strip_suffix(".nosrc.rpm"));
+    let of_file = file.and_then(|file| {
+        let (rest, release) = file.rsplit_once('-')?;
+        let (name, version) = rest.rsplit_once('-')?;
+        Some((name.to_owned(), Some(format!("{version}-{release}"))))
+    });
+    of_file.unwrap_or_else(|| match upstream.split_once('@') {
+        Some((name, version)) => (name.to_owned(), Some(version.to_owned())),
+        None => (upstream.to_owned(), None),
+    })
 }
 
 /// Writes versions of Go itself (`go1.21rc2`) as advisories do (`1.21.0-rc.2`).
@@ -174,6 +196,24 @@ mod tests {
                 "AlmaLinux:9",
                 "openssl-libs",
                 "1:3.0.7-24.el9",
+            ),
+            (
+                "pkg:rpm/rocky/openssl-libs@3.0.7-24.el9?epoch=1&distro=rocky-9.3&upstream=openssl-3.0.7-24.el9.src.rpm",
+                "Rocky Linux:9",
+                "openssl",
+                "3.0.7-24.el9",
+            ),
+            (
+                "pkg:rpm/opensuse/libopenssl1_1@1.1.1d-1?distro=opensuse-leap-15.5&upstream=openssl-1_1-1.1.1d-1.src.rpm",
+                "openSUSE:Leap 15.5",
+                "openssl-1_1",
+                "1.1.1d-1",
+            ),
+            (
+                "pkg:rpm/sles/zypper@1-2?distro=sles-15.5",
+                "SUSE:Linux Enterprise Server 15 SP5",
+                "zypper",
+                "1-2",
             ),
             ("pkg:npm/%40angular/core@1.0.0", "npm", "@angular/core", "1.0.0"),
             ("pkg:pypi/Zope.Interface@1", "PyPI", "zope-interface", "1"),

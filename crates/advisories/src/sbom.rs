@@ -1,9 +1,11 @@
 //! The packages of SBOMs, whoever wrote them.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{Distribution, Package};
+use crate::{Distribution, Package, null::or_default};
 
 /// Reads a CycloneDX or SPDX document in JSON.
 ///
@@ -17,7 +19,7 @@ pub fn read_sbom(json: &[u8]) -> Result<Sbom, SbomError> {
         .as_deref()
         .is_some_and(|version| version.starts_with("SPDX-2."))
     {
-        Ok(of_spdx(document.packages))
+        Ok(of_spdx(&document.packages, &document.relationships))
     } else {
         Err(SbomError::Format)
     }
@@ -49,48 +51,100 @@ pub enum SbomError {
 struct Document {
     bom_format: Option<String>,
     spdx_version: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     components: Vec<Component>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     packages: Vec<SpdxPackage>,
+    #[serde(default, deserialize_with = "or_default")]
+    relationships: Vec<Relationship>,
 }
 
 #[derive(Deserialize)]
 struct Component {
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     name: String,
     version: Option<String>,
     purl: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     properties: Vec<Property>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     components: Vec<Component>,
 }
 
 #[derive(Deserialize)]
 struct Property {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     value: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpdxPackage {
-    #[serde(default)]
+    #[serde(rename = "SPDXID", default, deserialize_with = "or_default")]
+    id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+    version_info: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    primary_package_purpose: String,
+    #[serde(default, deserialize_with = "or_default")]
+    source_info: String,
+    #[serde(default, deserialize_with = "or_default")]
     external_refs: Vec<ExternalRef>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ExternalRef {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     reference_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     reference_locator: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Relationship {
+    #[serde(default, deserialize_with = "or_default")]
+    spdx_element_id: String,
+    #[serde(rename = "relationshipType", default, deserialize_with = "or_default")]
+    kind: String,
+    #[serde(default, deserialize_with = "or_default")]
+    related_spdx_element: String,
+    #[serde(default, deserialize_with = "or_default")]
+    comment: String,
+}
+
+impl Component {
+    fn property(&self, name: &str) -> Option<&str> {
+        let found = self.properties.iter().find(|property| property.name == name);
+        found
+            .map(|property| property.value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The source package's name and version, as Portwarden or Trivy say it; Trivy takes the version apart.
+    fn source(&self) -> Option<(String, Option<String>)> {
+        if let Some(name) = self.property("portwarden:source:name") {
+            let version = self.property("portwarden:source:version").map(str::to_owned);
+            return Some((name.to_owned(), version));
+        }
+        let trivy = |name: &str| self.property(&format!("aquasecurity:trivy:{name}"));
+        let version = trivy("SrcVersion").map(|version| {
+            let epoch = trivy("SrcEpoch")
+                .map(|epoch| format!("{epoch}:"))
+                .unwrap_or_default();
+            let release = trivy("SrcRelease")
+                .map(|release| format!("-{release}"))
+                .unwrap_or_default();
+            format!("{epoch}{version}{release}")
+        });
+        Some((trivy("SrcName")?.to_owned(), version))
+    }
 }
 
 fn of_cyclonedx(components: Vec<Component>) -> Sbom {
@@ -98,10 +152,7 @@ fn of_cyclonedx(components: Vec<Component>) -> Sbom {
     let distribution = components
         .iter()
         .find(|component| component.kind == "operating-system")
-        .map(|os| Distribution {
-            id: os.name.to_lowercase(),
-            version: os.version.clone(),
-        });
+        .map(|os| distribution(&os.name, os.version.clone()));
     let mut rest = components;
     // Components can hold components.
     while let Some(mut component) = rest.pop() {
@@ -112,20 +163,11 @@ fn of_cyclonedx(components: Vec<Component>) -> Sbom {
         ) {
             continue;
         }
-        let property = |names: [&str; 2]| {
-            let found = component
-                .properties
-                .iter()
-                .find(|p| names.contains(&p.name.as_str()));
-            found.map(|p| p.value.clone()).filter(|value| !value.is_empty())
-        };
-        let source_name = property(["portwarden:source:name", "aquasecurity:trivy:SrcName"]);
-        let source_version = property(["portwarden:source:version", "aquasecurity:trivy:SrcVersion"]);
         match &component.purl {
             Some(purl) => sbom.packages.push(Package {
                 distribution: distribution.clone(),
-                source: source_name.map(|name| (name, source_version)),
-                is_owned: property(["portwarden:owned-by", ""]).is_some(),
+                source: component.source(),
+                is_owned: component.property("portwarden:owned-by").is_some(),
                 ..Package::new(purl.clone())
             }),
             None => sbom.nameless += 1,
@@ -135,17 +177,76 @@ fn of_cyclonedx(components: Vec<Component>) -> Sbom {
     sbom
 }
 
-fn of_spdx(packages: Vec<SpdxPackage>) -> Sbom {
-    let mut sbom = Sbom::default();
-    for package in packages {
-        let purl = package
+fn distribution(name: &str, version: Option<String>) -> Distribution {
+    Distribution {
+        id: name.to_lowercase(),
+        version,
+    }
+}
+
+impl Relationship {
+    /// Tells whether the first package installed the second: Portwarden says that it contains it, Syft in a comment that
+    /// their files overlap.
+    fn is_ownership(&self) -> bool {
+        self.kind == "CONTAINS" || self.comment.starts_with("ownership-by-file-overlap")
+    }
+}
+
+impl SpdxPackage {
+    fn purl(&self) -> Option<&str> {
+        let mut purls = self
             .external_refs
-            .into_iter()
-            .find(|link| link.reference_type == "purl");
-        match purl {
+            .iter()
+            .filter(|link| link.reference_type == "purl");
+        purls.next().map(|link| link.reference_locator.as_str())
+    }
+
+    fn is_of_distribution(&self) -> bool {
+        let types = ["pkg:deb/", "pkg:apk/", "pkg:rpm/"];
+        self.purl()
+            .is_some_and(|purl| types.iter().any(|ty| purl.starts_with(ty)))
+    }
+
+    /// The source package's name and version, which Trivy writes as `built package from: openssl 3.0.11-1`.
+    fn source(&self) -> Option<(String, Option<String>)> {
+        let source = self.source_info.strip_prefix("built package from:")?;
+        let mut words = source.split_whitespace().map(str::to_owned);
+        Some((words.next()?, words.next()))
+    }
+}
+
+fn of_spdx(packages: &[SpdxPackage], relationships: &[Relationship]) -> Sbom {
+    let mut sbom = Sbom::default();
+    let distribution = packages
+        .iter()
+        .find(|package| package.primary_package_purpose == "OPERATING-SYSTEM")
+        .map(|os| distribution(&os.name, os.version_info.clone()));
+    let distributions: BTreeSet<&str> = packages
+        .iter()
+        .filter(|package| package.is_of_distribution() && !package.id.is_empty())
+        .map(|package| package.id.as_str())
+        .collect();
+    let owned: BTreeSet<&str> = relationships
+        .iter()
+        .filter(|relationship| relationship.is_ownership())
+        .filter(|relationship| distributions.contains(relationship.spdx_element_id.as_str()))
+        .map(|relationship| relationship.related_spdx_element.as_str())
+        .collect();
+    for package in packages {
+        let is_something_else = matches!(
+            package.primary_package_purpose.as_str(),
+            "OPERATING-SYSTEM" | "CONTAINER" | "FILE" | "DEVICE"
+        );
+        match package.purl() {
             // The image itself is a package, too.
-            Some(purl) if purl.reference_locator.starts_with("pkg:oci/") => {}
-            Some(purl) => sbom.packages.push(Package::new(purl.reference_locator)),
+            Some(purl) if purl.starts_with("pkg:oci/") => {}
+            _ if is_something_else => {}
+            Some(purl) => sbom.packages.push(Package {
+                distribution: distribution.clone(),
+                source: package.source(),
+                is_owned: owned.contains(package.id.as_str()) && !package.is_of_distribution(),
+                ..Package::new(purl)
+            }),
             None => sbom.nameless += 1,
         }
     }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use read::Database;
-pub(crate) use read::{Head, Hit};
+pub(crate) use read::{Asked, Head, Hit};
 pub use write::build;
 
 /// What a database was built from.

@@ -29,6 +29,17 @@ enum Section {
     Texts,
 }
 
+/// A version of a package, to be looked up among an ecosystem's advisories.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) ecosystem: &'a str,
+    pub(crate) scheme: Scheme,
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    /// Whether the version's epoch is not known, and advisories' epochs count for nothing.
+    pub(crate) is_without_epoch: bool,
+}
+
 /// An advisory that affects a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hit<'a> {
@@ -122,37 +133,26 @@ impl Database {
     /// A version that cannot be compared is affected only by advisories that name it.
     pub(crate) fn hits<'a>(
         &'a self,
-        ecosystem: &str,
-        scheme: Scheme,
-        name: &str,
-        version: &str,
+        asked: &Asked<'_>,
         hits: &mut Vec<Hit<'a>>,
     ) -> Result<(), DatabaseError> {
-        self.try_hits(ecosystem, scheme, name, version, hits)
-            .ok_or(DatabaseError::Corrupt)
+        self.try_hits(asked, hits).ok_or(DatabaseError::Corrupt)
     }
 
-    fn try_hits<'a>(
-        &'a self,
-        ecosystem: &str,
-        scheme: Scheme,
-        name: &str,
-        version: &str,
-        hits: &mut Vec<Hit<'a>>,
-    ) -> Option<()> {
+    fn try_hits<'a>(&'a self, asked: &Asked<'_>, hits: &mut Vec<Hit<'a>>) -> Option<()> {
         let buckets = (self.section(Section::Index).len() / 4).checked_sub(1)?;
         #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits count")]
-        let bucket = hash(ecosystem, name) as usize & buckets.checked_sub(1)?;
+        let bucket = hash(asked.ecosystem, asked.name) as usize & buckets.checked_sub(1)?;
         let mut packages = Reader::new(self.between(Section::Index, Section::Packages, bucket)?);
         while !packages.is_at_end() {
-            let is_this = packages.text()? == ecosystem;
-            let is_this = packages.text()? == name && is_this;
+            let is_this = packages.text()? == asked.ecosystem;
+            let is_this = packages.text()? == asked.name && is_this;
             let length = packages.number()?;
             let mut entry = Reader::new(packages.take(length)?);
             if is_this {
                 for _ in 0..entry.number()? {
                     let advisory = entry.number()?;
-                    let hit = read_versions(&mut entry, scheme, version)?;
+                    let hit = read_versions(&mut entry, asked)?;
                     hits.extend(hit.map(|fixed| Hit { advisory, fixed }));
                 }
             }
@@ -244,18 +244,20 @@ fn sections(body: &[u8]) -> Option<[(usize, usize); SECTIONS]> {
     clippy::option_option,
     reason = "unreadable, unaffected, unfixed and fixed are four different things"
 )]
-fn read_versions<'a>(
-    entry: &mut Reader<'a>,
-    scheme: Scheme,
-    version: &str,
-) -> Option<Option<Option<&'a str>>> {
+fn read_versions<'a>(entry: &mut Reader<'a>, asked: &Asked<'_>) -> Option<Option<Option<&'a str>>> {
+    let &Asked { scheme, version, .. } = asked;
+    let bound = |text: &'a str| match text.split_once(':') {
+        Some((epoch, rest)) if asked.is_without_epoch && epoch.bytes().all(|b| b.is_ascii_digit()) => rest,
+        _ => text,
+    };
     let mut hit = None;
     for _ in 0..entry.number()? {
         let (introduced, kind, until) = (entry.text()?, entry.byte()?, entry.text()?);
         if kind > Bound::LIMIT {
             return None;
         }
-        if hit.is_none() && range::contains(scheme, version, introduced, (kind, until)) == Some(true) {
+        let is_affected = || range::contains(scheme, version, bound(introduced), (kind, bound(until)));
+        if hit.is_none() && is_affected() == Some(true) {
             hit = Some((kind == Bound::FIXED).then_some(until));
         }
     }

@@ -1,8 +1,6 @@
 //! Findings of small, made-up advisories.
 
-use portwarden_advisories::{
-    Database, Distribution, Finding, Level, Package, UnmatchedReason, build, read_bulk, read_sbom,
-};
+use portwarden_advisories::{Database, Finding, Level, Package, UnmatchedReason, build, read_bulk};
 use serde_json::{Value, json};
 
 use crate::database::{archive, now};
@@ -165,6 +163,72 @@ fn only_the_release_that_runs_counts() {
 }
 
 #[test]
+fn packages_of_rpm_are_looked_up_by_their_sources_where_advisories_speak_of_those() {
+    let database = database(&[
+        advisory("RLSA-1", "Rocky Linux:9", "openssl", "1:3.0.7-25.el9", &json!({})),
+        advisory("RLSA-2", "Rocky Linux:9", "perl", "4:5.32.1-481.el9", &json!({})),
+        advisory(
+            "SU-1",
+            "openSUSE:Leap 15.5",
+            "openssl-1_1",
+            "1.1.1l-150500.17.9",
+            &json!({}),
+        ),
+        advisory(
+            "SU-2",
+            "SUSE:Linux Enterprise Module for Basesystem 15 SP5",
+            "openssl-1_1",
+            "1.1.1l-150500.17.9",
+            &json!({}),
+        ),
+        advisory("ALSA-1", "AlmaLinux:9", "openssl", "1:3.0.7-25.el9", &json!({})),
+    ]);
+    for (purl, expected) in [
+        (
+            "rocky/openssl-libs@3.0.7-24.el9?epoch=1&distro=rocky-9.3&upstream=openssl-3.0.7-24.el9.src.rpm",
+            &["RLSA-1"][..],
+        ),
+        (
+            "rocky/openssl-libs@3.0.7-25.el9?epoch=1&distro=rocky-9.3&upstream=openssl-3.0.7-25.el9.src.rpm",
+            &[],
+        ),
+        // Its own epoch and version are not its source's, whose epoch nobody tells.
+        (
+            "rocky/perl-Errno@1.30-480.el9?distro=rocky-9.3&upstream=perl-5.32.1-480.el9.src.rpm",
+            &["RLSA-2"],
+        ),
+        (
+            "rocky/perl-Errno@1.30-481.el9?distro=rocky-9.3&upstream=perl-5.32.1-481.el9.src.rpm",
+            &[],
+        ),
+        // Without a source it is its own.
+        ("rocky/openssl@3.0.7-24.el9?epoch=1&distro=rocky-9.3", &["RLSA-1"]),
+        ("rocky/openssl@3.0.7-26.el9?epoch=1&distro=rocky-9.3", &[]),
+        (
+            "opensuse/libopenssl1_1@1.1.1l-150500.17.6?distro=opensuse-leap-15.5&upstream=openssl-1_1-1.1.1l-150500.17.6.src.rpm",
+            &["SU-1"],
+        ),
+        (
+            "sles/libopenssl1_1@1.1.1l-150500.17.6?distro=sles-15.5&upstream=openssl-1_1-1.1.1l-150500.17.6.src.rpm",
+            &["SU-2"],
+        ),
+        (
+            "sles/libopenssl1_1@1.1.1l-150500.17.9?distro=sles-15.5&upstream=openssl-1_1-1.1.1l-150500.17.9.src.rpm",
+            &[],
+        ),
+        // Its advisories name each binary package.
+        (
+            "almalinux/openssl-libs@3.0.7-24.el9?epoch=1&distro=almalinux-9.3&upstream=openssl-3.0.7-24.el9.src.rpm",
+            &[],
+        ),
+    ] {
+        let found = find(&database, &format!("pkg:rpm/{purl}"));
+        let found: Vec<&str> = found.iter().map(|finding| finding.id.as_str()).collect();
+        assert_eq!(found, expected, "{purl}");
+    }
+}
+
+#[test]
 fn severity_is_the_distributions_word_then_the_newest_vector_then_the_databases_word() {
     let level = |more: Value| {
         let database = database(&[advisory("A-1", "PyPI", "a", "2", &more)]);
@@ -263,48 +327,4 @@ fn what_cannot_be_matched_is_told() {
             ("pkg:pypi/a@odd", UnmatchedReason::OddVersion),
         ]
     );
-}
-
-#[test]
-fn sboms_of_other_tools_are_read() {
-    let cyclonedx = json!({ "bomFormat": "CycloneDX", "specVersion": "1.5", "components": [
-        { "type": "operating-system", "name": "debian", "version": "12" },
-        { "type": "library", "name": "libssl3", "purl": "pkg:deb/debian/libssl3@3",
-          "properties": [{ "name": "aquasecurity:trivy:SrcName", "value": "openssl" },
-                         { "name": "aquasecurity:trivy:SrcVersion", "value": "3.1" }] },
-        { "type": "application", "name": "lock", "components": [
-            { "type": "library", "name": "a", "purl": "pkg:pypi/a@1",
-              "properties": [{ "name": "portwarden:owned-by", "value": "pkg:deb/debian/python3-a@1" }] },
-            { "type": "library", "name": "nameless" }] }] });
-    let sbom = read_sbom(cyclonedx.to_string().as_bytes()).unwrap();
-    assert_eq!(sbom.nameless, 2);
-    let debian = Some(Distribution::parse("debian-12"));
-    assert_eq!(
-        sbom.packages,
-        [
-            Package {
-                distribution: debian.clone(),
-                source: Some(("openssl".to_owned(), Some("3.1".to_owned()))),
-                ..Package::new("pkg:deb/debian/libssl3@3")
-            },
-            Package {
-                distribution: debian,
-                is_owned: true,
-                ..Package::new("pkg:pypi/a@1")
-            },
-        ]
-    );
-    let spdx = json!({ "spdxVersion": "SPDX-2.3", "packages": [
-        { "name": "image", "externalRefs": [{ "referenceType": "purl", "referenceLocator": "pkg:oci/x@sha256:0" }] },
-        { "name": "a", "externalRefs": [{ "referenceType": "cpe23Type", "referenceLocator": "cpe:2.3:a" },
-                                        { "referenceType": "purl", "referenceLocator": "pkg:npm/a@1" }] },
-        { "name": "b" }] });
-    let sbom = read_sbom(spdx.to_string().as_bytes()).unwrap();
-    assert_eq!(
-        (sbom.packages, sbom.nameless),
-        (vec![Package::new("pkg:npm/a@1")], 1)
-    );
-    for other in ["{}", "[]", "", r#"{"spdxVersion":"SPDX-3.0"}"#] {
-        assert!(read_sbom(other.as_bytes()).is_err(), "{other}");
-    }
 }

@@ -7,5 +7,6 @@ mod collection;
 mod database;
 mod feed;
 mod findings;
+mod sbom;
 mod second_opinion;
 mod versions;

@@ -233,7 +233,7 @@ fn the_database_agrees_with_the_schemas_algorithm() {
     let database = Database::open(bytes).unwrap();
     let mut checks = 0;
     for archive in feed::archives(&directory) {
-        for (name, content) in feed::records(&directory, &archive).into_iter().step_by(400) {
+        for (name, content) in feed::records(&directory, &archive).into_iter().step_by(100) {
             let raw: Value = serde_json::from_slice(&content).unwrap();
             let id = raw["id"].as_str().unwrap();
             let advisory = &bulk.advisories[id];

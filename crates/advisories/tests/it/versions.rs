@@ -349,3 +349,42 @@ fn packagist_orders_as_composer_does() {
         explained,
     );
 }
+
+/// The list that apk-tools tests itself with, which no package brings along: `test/unit/version.data` of its sources.
+#[test]
+#[ignore = "APK_VERSIONS must name the list of apk-tools"]
+fn apk_orders_as_apk_tools_tests_itself() {
+    let list = std::fs::read_to_string(env::var_os("APK_VERSIONS").unwrap()).unwrap();
+    let lines = list.lines().map(|line| line.split('#').next().unwrap());
+    let (mut pairs, mut single, mut odd, mut wrong) = (0, 0, 0, Vec::new());
+    for words in lines.map(|line| line.split_whitespace().collect::<Vec<_>>()) {
+        match words[..] {
+            [a, operator @ ("<" | "=" | ">"), b] => {
+                let order = match operator {
+                    "<" => Ordering::Less,
+                    "=" => Ordering::Equal,
+                    _ => Ordering::Greater,
+                };
+                pairs += 1;
+                let ours = Scheme::Apk.compare(a, b);
+                // What is no version is ordered as a text there, and not at all here.
+                if ours.is_none() {
+                    odd += 1;
+                } else if ours != Some(order) {
+                    wrong.push(format!("{a} {operator} {b}: {ours:?}"));
+                }
+            }
+            [version] if version != "!" => {
+                single += 1;
+                let is_valid = !version.starts_with('!');
+                if Scheme::Apk.is_valid(version.trim_start_matches('!')) != is_valid {
+                    wrong.push(version.to_owned());
+                }
+            }
+            // Matches of requirements, and nothing.
+            _ => {}
+        }
+    }
+    println!("apk: {pairs} pairs of the list, {odd} of no versions, and {single} single versions");
+    assert_eq!((wrong, odd), (Vec::<String>::new(), 2));
+}
