@@ -13,7 +13,7 @@ use portwarden_advisories::{Database, DatabaseError, Level, Sbom};
 use portwarden_aws::SystemClock;
 use portwarden_core::clock::Clock as _;
 use portwarden_oci::{Digest, Platform};
-use portwarden_report::{ImageFindings, PlacedFinding, Report, Side, Suppressions};
+use portwarden_report::{FoundBy, ImageFindings, PlacedFinding, Report, Side, Suppressions};
 
 use crate::{
     failure::Failure,
@@ -267,6 +267,31 @@ fn list(findings: &[&PlacedFinding]) -> String {
         Column::up_to("FIXED", 12),
         Column::new("LAYER"),
     ];
+    // Without findings of ECR's own scanning every line would say the same.
+    if findings
+        .iter()
+        .all(|found| found.found_by == [FoundBy::Advisories])
+    {
+        return rows(&columns, &lines);
+    }
+    let [severity, id, package, version, fixed, layer] = columns;
+    let columns = [
+        severity,
+        id,
+        package,
+        version,
+        fixed,
+        layer,
+        Column::new("FOUND BY"),
+    ];
+    let lines: Vec<[String; 7]> = findings
+        .iter()
+        .zip(lines)
+        .map(|(found, [severity, id, package, version, fixed, layer])| {
+            let by: Vec<&str> = found.found_by.iter().map(|by| by.as_str()).collect();
+            [severity, id, package, version, fixed, layer, by.join(", ")]
+        })
+        .collect();
     rows(&columns, &lines)
 }
 
@@ -284,6 +309,54 @@ fn layer(found: &PlacedFinding) -> String {
 }
 
 /// Reads the severity of `--fail-on`.
+///
+/// Nobody rates what is `unknown`, many distributions' advisories among it, so that it means any finding.
 pub(crate) fn parse_level(word: &str) -> Result<Level, &'static str> {
-    Level::parse(word).ok_or("expected negligible, low, medium, high or critical")
+    match word.to_ascii_lowercase().as_str() {
+        "unknown" => Ok(Level::Unknown),
+        _ => Level::parse(word).ok_or("expected unknown, negligible, low, medium, high or critical"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A finding as documents have it, with further fields.
+    fn found(id: &str, more: &serde_json::Value) -> PlacedFinding {
+        let mut document = json!({"id": id, "ids": [id], "purl": "pkg:pypi/a@1", "severity": {"level": "high"},
+            "summary": "", "links": [], "modified": "2026-01-01T00:00:00Z", "name": "a", "version": "1", "places": []});
+        document
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn every_level_can_be_named_in_any_case() {
+        for level in Level::ALL {
+            assert_eq!(parse_level(level.as_str()), Ok(level));
+        }
+        assert_eq!(parse_level("HIGH"), Ok(Level::High));
+        assert!(parse_level("").is_err() && parse_level("bad").is_err());
+    }
+
+    #[test]
+    fn who_found_it_is_told_where_it_was_not_only_advisories() {
+        let ours = found("CVE-1", &json!({}));
+        assert_eq!(
+            list(&[&ours]),
+            "SEVERITY  ID     PACKAGE  VERSION  FIXED  LAYER\nhigh      CVE-1  a        1        none\n"
+        );
+        let both = found("CVE-2", &json!({"found_by": ["advisories", "ecr_basic"]}));
+        assert_eq!(
+            list(&[&ours, &both]),
+            "SEVERITY  ID     PACKAGE  VERSION  FIXED  LAYER  FOUND BY\n\
+             high      CVE-1  a        1        none          advisories\n\
+             high      CVE-2  a        1        none          advisories, ecr_basic\n"
+        );
+    }
 }

@@ -69,7 +69,7 @@ impl MatchArgs {
                 if sbom.nameless > 0 {
                     let _ = writeln!(
                         text,
-                        "\n{} entries of the SBOM have no package URL",
+                        "\nentries of the SBOM without a package URL: {}",
                         sbom.nameless
                     );
                 }
