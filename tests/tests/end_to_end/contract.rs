@@ -107,9 +107,9 @@ async fn settings(world: &World, caller: &Caller<'_>) -> String {
     let next = next_release(world, &tenant, "1").await;
     world.tell(&tenant, Action::Push, &next).await;
     world.cloud.report(&tenant.id, &next.digest).await.unwrap();
-    let changes = format!("/v1/tenants/{}/images/{}/changes", tenant.id, next.digest);
+    let difference = format!("/v1/tenants/{}/images/{}/changes", tenant.id, next.digest);
     eventually("the images are compared", async || {
-        let (status, _) = caller.call(READER, Method::GET, &changes, None).await;
+        let (status, _) = caller.call(READER, Method::GET, &difference, None).await;
         status.is_success().then_some(())
     })
     .await;
@@ -121,12 +121,12 @@ async fn settings(world: &World, caller: &Caller<'_>) -> String {
     let spare_webhook = made(caller, &tenant, "/webhooks", webhook).await;
     let key = json!({ "name": "ci", "role": "reader", "days": 1 });
     let spare_key = made(caller, &tenant, "/api-keys", key).await;
-    let test = format!("/tenants/{}/webhooks/{kept_webhook}/test", tenant.id);
+    let ping = format!("/tenants/{}/webhooks/{kept_webhook}/test", tenant.id);
     let sent = caller
         .call(
             ADMINISTRATOR,
             Method::POST,
-            &format!("/v1{test}"),
+            &format!("/v1{ping}"),
             Some(json!({})),
         )
         .await;
