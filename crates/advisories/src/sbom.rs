@@ -11,6 +11,8 @@ use crate::{Distribution, Package, null::or_default};
 ///
 /// Sources: the JSON schemas of CycloneDX 1.2 to 1.6 and of SPDX 2.2 and 2.3. What has no package URL is counted.
 pub fn read_sbom(json: &[u8]) -> Result<Sbom, SbomError> {
+    // Programs on Windows begin a text with its byte order.
+    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     let document: Document = serde_json::from_slice(json).map_err(SbomError::Malformed)?;
     if document.bom_format.as_deref() == Some("CycloneDX") {
         Ok(of_cyclonedx(document.components))

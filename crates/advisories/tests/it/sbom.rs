@@ -139,6 +139,8 @@ fn odd_documents_lose_nothing() {
     assert_eq!(purls, ["", "no package url", "pkg:npm/a@1", "pkg:npm/b@1"]);
     assert!(!sbom.packages.iter().any(|package| package.is_owned));
     assert_eq!(sbom.nameless, 2);
+    let marked = "\u{feff}{\"bomFormat\": \"CycloneDX\"}";
+    assert_eq!(read_sbom(marked.as_bytes()).unwrap(), Sbom::default());
     for nothing in [
         json!({ "bomFormat": "CycloneDX", "components": null }),
         json!({ "bomFormat": "CycloneDX" }),
