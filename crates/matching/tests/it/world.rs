@@ -22,7 +22,7 @@ use portwarden_core::{
 use portwarden_matching::Matcher;
 use portwarden_oci::Digest;
 use portwarden_report::{FindingsChanged, Report};
-use serde_json::json;
+use portwarden_testkit::documents;
 
 /// A table whose writes fail once as many were made as are left, and a queue that fails with it.
 #[derive(Default)]
@@ -112,9 +112,7 @@ impl World {
     pub(crate) async fn publish(&self, advisories: Advisories<'_>) {
         let mut bulk = Bulk::default();
         for (id, name, fixed) in advisories {
-            let record = json!({ "id": id, "modified": "2026-01-01T00:00:00Z", "affected": [{
-                "package": { "ecosystem": "npm", "name": name },
-                "ranges": [{ "type": "SEMVER", "events": [{ "introduced": "0" }, { "fixed": fixed }] }] }] });
+            let record = documents::advisory(id, "npm", name, fixed);
             let advisory = parse(record.to_string().as_bytes()).unwrap();
             bulk.advisories.insert((*id).to_owned(), advisory);
         }
@@ -199,22 +197,7 @@ impl World {
 }
 
 pub(crate) fn report(digest: &Digest, packages: &[&str]) -> Report {
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    let packages: Vec<_> = packages
-        .iter()
-        .map(|purl| {
-            json!({ "purl": purl, "kind": "npm", "name": "x", "version": "1", "file": "package.json",
-                "layer": { "index": 0, "digest": digest } })
-        })
-        .collect();
-    serde_json::from_value(json!({
-        "schema_version": 1, "catalog_version": 1, "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:00Z",
-        "image": { "repository": "r", "tags": [], "digest": digest, "media_type": media_type },
-        "pulled_bytes": 0, "spared_bytes": 0, "package_count": packages.len(), "packages_by_kind": {}, "partial": false,
-        "platforms": [{ "platform": null, "digest": digest, "media_type": media_type, "os": null, "packages_by_kind": {},
-            "layers": [], "partial": [], "packages": packages }],
-    }))
-    .unwrap()
+    serde_json::from_value(documents::report(digest, packages)).unwrap()
 }
 
 /// The ids of what is new and of what is fixed.

@@ -10,8 +10,7 @@ use portwarden_core::{
 };
 use portwarden_oci::Digest;
 use portwarden_report::{FoundBy, ImageFindings};
-use portwarden_testkit::image::Artifact as _;
-use serde_json::json;
+use portwarden_testkit::{documents, image::Artifact as _};
 
 use crate::{
     handler::small_image,
@@ -38,9 +37,7 @@ fn scan(id: &str) -> RegistryScan {
 impl World {
     /// Brings a database into use that knows one flaw of the package `a`.
     async fn publish(&self) {
-        let record = json!({"id": "EX-1", "modified": "2026-01-01T00:00:00Z", "affected": [{
-            "package": {"ecosystem": "PyPI", "name": "a"},
-            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2.0"}]}]}]});
+        let record = documents::advisory("EX-1", "PyPI", "a", "2.0");
         let mut bulk = Bulk::default();
         bulk.advisories
             .insert("EX-1".to_owned(), parse(record.to_string().as_bytes()).unwrap());
