@@ -91,12 +91,16 @@ impl Package {
             (Some(distro), _) => Some(Distribution::parse(distro)),
             (None, _) => None,
         };
-        let ecosystems = named
-            .as_ref()
+        // Some distributions have no releases, so that their package URLs need not name one.
+        let unreleased = purl.namespace().map(|id| Distribution {
+            id: id.to_owned(),
+            version: None,
+        });
+        let ecosystems = [named.as_ref(), self.distribution.as_ref(), unreleased.as_ref()]
+            .into_iter()
+            .flatten()
             .map(Distribution::ecosystems)
-            .filter(|ecosystems| !ecosystems.is_empty())
-            .or_else(|| self.distribution.as_ref().map(Distribution::ecosystems))
-            .filter(|ecosystems| !ecosystems.is_empty())?;
+            .find(|ecosystems| !ecosystems.is_empty())?;
         let with_epoch = |version: &str| match qualifier("epoch") {
             Some(epoch) if !version.contains(':') => format!("{epoch}:{version}"),
             _ => version.to_owned(),
@@ -215,6 +219,18 @@ mod tests {
                 "zypper",
                 "1-2",
             ),
+            (
+                "pkg:apk/wolfi/curl@8.6.0-r0?arch=x86_64",
+                "Wolfi",
+                "curl",
+                "8.6.0-r0",
+            ),
+            (
+                "pkg:apk/chainguard/curl@8.6.0-r0?distro=20230214",
+                "Chainguard",
+                "curl",
+                "8.6.0-r0",
+            ),
             ("pkg:npm/%40angular/core@1.0.0", "npm", "@angular/core", "1.0.0"),
             ("pkg:pypi/Zope.Interface@1", "PyPI", "zope-interface", "1"),
             (
@@ -253,6 +269,7 @@ mod tests {
             "",
             "not a purl",
             "pkg:deb/debian/a@1",
+            "pkg:deb/debian-12/a@1?distro=debian-sid",
             "pkg:deb/debian/a@1?distro=debian-sid",
             "pkg:generic/a@1",
         ] {
