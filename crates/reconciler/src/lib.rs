@@ -8,6 +8,7 @@ mod outcome;
 mod registry;
 mod repository;
 mod run;
+mod waiting;
 
 pub use context::{Context, Outside, ReconcilerSettings};
 pub use error::Failure;

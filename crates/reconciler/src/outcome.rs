@@ -127,5 +127,6 @@ fn figures(findings: &Findings) -> InventoryFigures {
         changed: findings.changed,
         gone: findings.gone,
         missed: missed(findings),
+        waited: findings.waited,
     }
 }

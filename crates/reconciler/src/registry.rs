@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use portwarden_core::{
     ecr::{EcrError, EcrImage, Listing, RegistryId},
+    id::RequestId,
     session::{AssumeRole as _, Purpose, Session, SessionName, TrustedRole},
+    work::{InventoryRequest, KnownBy, ScanRequest},
 };
 use portwarden_oci::{Digest, RepositoryName};
 
@@ -91,6 +93,32 @@ impl Registry<'_> {
                 return Ok(Listed::Whole(Some(images)));
             }
         }
+    }
+
+    /// Has the scanner ask ECR about an image, and scan it if that has not been done.
+    pub(crate) async fn queue(
+        &self,
+        inventory: &InventoryRequest,
+        repository: &RepositoryName,
+        digest: &Digest,
+        known_by: KnownBy,
+    ) -> Result<(), Failure> {
+        let outside = &self.context.outside;
+        let request = ScanRequest {
+            tenant: inventory.tenant.clone(),
+            integration: inventory.integration.clone(),
+            account: self.id.account.clone(),
+            region: self.id.region.clone(),
+            repository: repository.clone(),
+            digest: *digest,
+            known_by,
+            event: None,
+            request: RequestId::generate(&*outside.randomness),
+            trace: inventory.trace,
+            since: outside.clock.now(),
+            continuation: 0,
+        };
+        Ok(outside.scans.queue_scan(&request).await?)
     }
 
     /// Adds the calls that were made to the receipt of their session.

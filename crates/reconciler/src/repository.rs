@@ -4,11 +4,10 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::Bo
 use jiff::Timestamp;
 use portwarden_core::{
     ecr::EcrImage,
-    id::RequestId,
     image::{Location, Presence, RepositoryId},
     reconcile::{Changed, Comparing, Comparison, Look},
     scope::TenantScope,
-    work::{InventoryRequest, KnownBy, ScanRequest},
+    work::{InventoryRequest, KnownBy},
 };
 use portwarden_oci::{Digest, RepositoryName};
 
@@ -146,24 +145,10 @@ impl Repository<'_> {
         Ok(images.observe(self.scope, digest, &location).await?)
     }
 
-    /// Has the scanner ask ECR about an image, and scan it if that has not been done.
     async fn queue(&self, digest: &Digest) -> Result<(), Failure> {
-        let outside = &self.registry.context.outside;
-        let request = ScanRequest {
-            tenant: self.request.tenant.clone(),
-            integration: self.request.integration.clone(),
-            account: self.registry.id.account.clone(),
-            region: self.registry.id.region.clone(),
-            repository: self.name.clone(),
-            digest: *digest,
-            known_by: self.kind,
-            event: None,
-            request: RequestId::generate(&*outside.randomness),
-            trace: self.request.trace,
-            since: self.now(),
-            continuation: 0,
-        };
-        Ok(outside.scans.queue_scan(&request).await?)
+        self.registry
+            .queue(self.request, self.name, digest, self.kind)
+            .await
     }
 
     fn now(&self) -> Timestamp {
@@ -172,6 +157,6 @@ impl Repository<'_> {
 }
 
 /// Does some of the work at the same time, each piece begun in its order.
-async fn at_once(work: Vec<BoxFuture<'_, Result<(), Failure>>>) -> Result<(), Failure> {
+pub(crate) async fn at_once(work: Vec<BoxFuture<'_, Result<(), Failure>>>) -> Result<(), Failure> {
     stream::iter(work).buffered(PARALLEL).try_collect().await
 }

@@ -9,7 +9,7 @@ use portwarden_core::{
     scope::TenantScope,
     work::{InventoryRequest, KnownBy},
 };
-use portwarden_oci::RepositoryName;
+use portwarden_oci::{Digest, RepositoryName};
 
 use crate::{
     Failure,
@@ -57,6 +57,9 @@ impl Work<'_> {
         let Some(names) = self.names().await? else {
             return Ok(Ended::Unfinished(run.found));
         };
+        if run.done.is_none() {
+            self.queue_waiting(&mut run).await?;
+        }
         let mut is_first = true;
         for (name, is_listed) in &names {
             if run.done.as_ref().is_some_and(|done| name <= done) {
@@ -149,7 +152,7 @@ impl Work<'_> {
         is_listed: bool,
     ) -> Result<Compared, Failure> {
         let mut found = run.found.clone();
-        if !self.included.is_empty() && !self.included.contains(name) {
+        if !self.includes(name) {
             found.unread += 1;
             let coverage = self.unread(name, NOT_INCLUDED);
             return Ok(Compared::Done(Box::new(found), Some(coverage)));
@@ -181,6 +184,21 @@ impl Work<'_> {
         };
         let is_there = is_listed || comparison.known.total() > 0;
         Ok(Compared::Done(Box::new(found), is_there.then_some(coverage)))
+    }
+
+    /// Tells whether the stack of the region lets the repository be read.
+    pub(crate) fn includes(&self, name: &RepositoryName) -> bool {
+        self.included.is_empty() || self.included.contains(name)
+    }
+
+    /// Has the scanner ask ECR about an image, and scan it if that has not been done.
+    pub(crate) async fn queue(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        kind: KnownBy,
+    ) -> Result<(), Failure> {
+        self.registry.queue(self.request, repository, digest, kind).await
     }
 
     fn unread(&self, name: &RepositoryName, code: &str) -> RepositoryCoverage {

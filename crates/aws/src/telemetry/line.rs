@@ -166,6 +166,8 @@ pub struct InventoryFigures {
     pub gone: u64,
     /// `inventory.missed`: how many pushes no event told of.
     pub missed: u64,
+    /// `inventory.waited`: how many images had waited for their scan for too long.
+    pub waited: u64,
 }
 
 impl Service {
@@ -352,6 +354,7 @@ impl<'a> Line<'a> {
                     inventory.changed = self.inventory.map(|inventory| inventory.changed),
                     inventory.gone = self.inventory.map(|inventory| inventory.gone),
                     inventory.missed = self.inventory.map(|inventory| inventory.missed),
+                    inventory.waited = self.inventory.map(|inventory| inventory.waited),
                     "{text}"
                 )
             };

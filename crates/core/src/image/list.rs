@@ -344,7 +344,7 @@ impl Images {
         stored.map(|stored| stored.parse()).transpose()
     }
 
-    async fn list<T: DeserializeOwned>(
+    pub(super) async fn list<T: DeserializeOwned>(
         &self,
         partition: &Partition,
         prefix: &str,

@@ -7,6 +7,7 @@ mod list;
 mod place;
 mod record;
 mod scan;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use list::{
 pub(crate) use place::KnownPlace;
 pub(crate) use record::{SUMMARY, counted};
 pub use scan::{Claimed, FinishError, Released, ScanLease, ScanResult, ScanSummary};
+pub use waiting::WaitingImage;
 
 /// The images of tenants.
 #[derive(Clone)]

@@ -12,6 +12,7 @@ use super::{
     list::{newest_key, repository_key},
     place::Forgetting,
     scan::ScanRecord,
+    waiting::waiting_entry,
 };
 use crate::{
     id::IntegrationId,
@@ -214,6 +215,7 @@ impl ImageRecord {
                 let (key, condition) = (newest_key(scope, &summary.body), Condition::None);
                 writes.push(Write::Delete { key, condition });
             }
+            push_moved(&mut writes, waiting_entry(scope, &summary.body).as_ref(), None);
             writes.push(summary.delete());
         }
         writes.extend(self.scans.iter().map(Item::delete));
@@ -255,6 +257,9 @@ impl ImageRecord {
         };
         let old = self.summary.as_ref().and_then(|before| entry(&before.body));
         push_moved(writes, old.as_ref(), entry(&summary).as_ref());
+        let before = self.summary.as_ref();
+        let waited = before.and_then(|before| waiting_entry(scope, &before.body));
+        push_moved(writes, waited.as_ref(), waiting_entry(scope, &summary).as_ref());
     }
 
     fn latest_scan(&self) -> Option<LatestScan> {

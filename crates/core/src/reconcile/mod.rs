@@ -62,6 +62,9 @@ pub struct Findings {
     pub missed: Option<MissedPushes>,
     /// When the newest image that an event told of became known.
     pub told_at: Option<Timestamp>,
+    /// How many images had waited for their scan for too long, and were queued again.
+    #[serde(default)]
+    pub waited: u64,
 }
 
 /// Pushes that no event told of.

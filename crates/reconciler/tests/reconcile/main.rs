@@ -5,4 +5,5 @@
 mod backfill;
 mod crash;
 mod sweep;
+mod waiting;
 mod world;

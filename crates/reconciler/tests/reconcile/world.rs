@@ -15,7 +15,7 @@ use portwarden_core::{
     clock::{Clock as _, ManualClock},
     ecr::{EcrError, EcrImage, ListRegistry, Listing, PageToken, RegistryId},
     id::{IntegrationId, Region, RequestId, TenantId},
-    image::{Images, Located, Location, Presence, RepositoryId},
+    image::{Claimed, Images, Located, Location, Presence, RepositoryId, ScanResult},
     integration::{Integrations, NewRegion},
     random::OsRandomness,
     receipt::CallCounter,
@@ -171,14 +171,11 @@ impl World {
 
     /// Does what the scanner does when an event tells of an image.
     pub(crate) async fn tell(&self, repository: &str, digest: Digest) {
-        let request = ScanRequest {
-            known_by: KnownBy::Event,
-            ..self.scan_request(repository, digest)
-        };
-        self.scan(&request).await;
+        self.scan(&self.event(repository, digest)).await;
     }
 
-    fn scan_request(&self, repository: &str, digest: Digest) -> ScanRequest {
+    /// What is queued when an event tells of an image.
+    pub(crate) fn event(&self, repository: &str, digest: Digest) -> ScanRequest {
         ScanRequest {
             tenant: self.scope.tenant().clone(),
             integration: self.integration.clone(),
@@ -195,8 +192,35 @@ impl World {
         }
     }
 
-    /// Notes what ECR says of an image, as the scanner does.
+    /// Notes what ECR says of an image and scans it, as the scanner does.
     pub(crate) async fn scan(&self, request: &ScanRequest) {
+        if !self.look(request).await {
+            return;
+        }
+        let (digest, now) = (&request.digest, self.clock.now());
+        let until = now + SignedDuration::from_mins(15);
+        let claimed = self
+            .images
+            .claim_scan(&self.scope, digest, 1, &request.request, now, until)
+            .await;
+        // One that was done before is not done again.
+        if let Claimed::Ours(lease) = claimed.unwrap() {
+            let result = ScanResult::Reported {
+                packages: 1,
+                partial: false,
+                pulled_bytes: 1,
+                spared_bytes: 0,
+            };
+            let finished = self
+                .images
+                .finish_scan(&self.scope, &lease, request.trace, now, result)
+                .await;
+            finished.unwrap();
+        }
+    }
+
+    /// Notes what ECR says of an image; tells whether there is anything to scan.
+    pub(crate) async fn look(&self, request: &ScanRequest) -> bool {
         self.clock.advance(Duration::from_millis(1));
         let image = {
             let ecr = self.aws.ecr();
@@ -209,7 +233,7 @@ impl World {
             account: request.account.clone(),
             region: request.region.clone(),
             repository: request.repository.clone(),
-            presence: image.map_or(Presence::Deleted, |image| image.presence()),
+            presence: image.as_ref().map_or(Presence::Deleted, EcrImage::presence),
             observed_at: self.clock.now(),
             known_by: request.known_by,
             known_at: request.since,
@@ -218,6 +242,7 @@ impl World {
             .observe(&self.scope, &request.digest, &location)
             .await
             .unwrap();
+        image.is_some_and(|image| !image.archived)
     }
 
     /// Works on all that is queued for the scanner.

@@ -114,9 +114,17 @@ fn contents(store: &MemoryStore) -> BTreeMap<String, Value> {
     contents.collect()
 }
 
+/// The places where an image lies and is not archived.
+fn present_places(locations: &[Location]) -> Vec<&Location> {
+    let is_readable =
+        |location: &&Location| matches!(location.presence, Presence::Present { archived: false, .. });
+    locations.iter().filter(is_readable).collect()
+}
+
 /// What lists must say, worked out from the images alone.
 async fn check_lists(images: &Images, scope: &TenantScope) {
     let (mut all, mut in_repositories, mut repositories) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+    let mut waiting: BTreeMap<Region, BTreeSet<_>> = BTreeMap::new();
     for digest in (0..3).map(digest) {
         let locations = images.locations(scope, &digest).await.unwrap();
         for location in &locations {
@@ -153,9 +161,26 @@ async fn check_lists(images: &Images, scope: &TenantScope) {
                 .map(|scan| (scan.catalog_version, scan.result)),
             scan
         );
+        // One that was never scanned waits in the place that became known first, of those that can be read.
+        let mut readable = present_places(&locations);
+        readable.sort_by_key(|place| (place.known_at, &place.account, &place.region, &place.repository));
+        if let (None, Some(place)) = (scan, readable.first()) {
+            let entry = (summary.known_at, digest.to_string(), place.repository.clone());
+            waiting.entry(place.region.clone()).or_default().insert(entry);
+        }
         if summary.place_count > 0 {
             all.push(summary);
         }
+    }
+    for region in ["us-east-1", "eu-west-1"].map(|region| region.parse().unwrap()) {
+        let of_region = (&IntegrationId::operator(), &region);
+        let listed = images.waiting(scope, of_region, None, 100).await.unwrap().items;
+        let listed = listed.into_iter();
+        let listed: Vec<_> = listed
+            .map(|image| (image.known_at, image.digest.to_string(), image.repository))
+            .collect();
+        let expected = waiting.remove(&region).unwrap_or_default();
+        assert_eq!(listed, expected.into_iter().collect::<Vec<_>>());
     }
     all.sort_by_key(|summary| (std::cmp::Reverse(summary.since), summary.digest.to_string()));
     assert_eq!(images.newest(scope, None, 100).await.unwrap().items, all);
