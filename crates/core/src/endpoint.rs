@@ -49,6 +49,8 @@ pub struct Endpoint {
 pub struct EndpointRegion {
     /// Whether the region's role is proven, so that its events are accepted.
     pub proven: bool,
+    /// Whether the region's role is as it must be, and waits for the tenant's word.
+    pub proposed: bool,
     /// The credentials that it may send with, at most two generations, the newest last.
     pub credentials: Vec<Credential>,
     /// What its stack said when its role was last found to be trusted.
@@ -68,10 +70,20 @@ impl Endpoint {
         let is_ours = claim.external_id == self.external_id
             && named.is_none_or(|account| account == claim.role.account());
         let is_wanted = match self.regions.get(region) {
+            // Only a click is missing; what is known already must not take the place of another region's claim.
+            Some(region) if named.is_none() && region.proposed && region.claim.as_ref() == Some(claim) => {
+                false
+            }
             Some(region) => region.awaits(now),
             None => named.is_some(),
         };
         is_ours && is_wanted && !self.removed
+    }
+
+    /// Tells whether a claim of a region whose role is to be proven demands another ExternalId than this endpoint's.
+    pub fn is_mistaken(&self, region: &Region, claim: &Claim) -> bool {
+        let is_unproven = self.regions.get(region).is_some_and(|region| !region.proven);
+        is_unproven && claim.external_id != self.external_id && !self.removed
     }
 }
 

@@ -157,10 +157,15 @@ impl Verdict {
             .map(|probe| &probe.outcome)
     }
 
-    /// Tells whether the connection is green: the role is trusted and nothing failed or is unknown.
+    /// Tells whether the test came to its end; what was found of the role is stored before that.
+    pub fn is_whole(&self) -> bool {
+        self.outcome(Check::EventPath).is_some()
+    }
+
+    /// Tells whether the connection is green: the role is trusted, and nothing failed, is unknown or is still to be tried.
     pub fn is_green(&self) -> bool {
         let is_bad = |probe: &Probe| matches!(probe.outcome, Outcome::Failed(_) | Outcome::Unknown(_));
-        self.conclusion() == Conclusion::Trusted && !self.probes.iter().any(is_bad)
+        self.conclusion() == Conclusion::Trusted && self.is_whole() && !self.probes.iter().any(is_bad)
     }
 
     /// Returns the first problem, which is the one to mend first.
@@ -230,8 +235,9 @@ mod tests {
     fn a_trust_policy_that_is_too_wide_refuses_a_role_and_one_that_cannot_be_read_does_not() {
         let with = |outcome: Outcome| {
             let mut verdict = verdict(|_| Some(Outcome::Passed));
-            let check = Check::TrustPolicy;
-            verdict.probes.push(Probe { check, outcome });
+            let probes = [(Check::TrustPolicy, outcome), (Check::EventPath, Outcome::Passed)];
+            let probes = probes.map(|(check, outcome)| Probe { check, outcome });
+            verdict.probes.extend(probes);
             (verdict.conclusion(), verdict.is_green())
         };
         let problem = || Problem::new("x", "x", "x");
@@ -243,12 +249,14 @@ mod tests {
     #[test]
     fn green_needs_more_than_trust() {
         let mut verdict = verdict(|_| Some(Outcome::Passed));
-        assert!(verdict.is_green());
-        let problem = Problem::new("x", "x", "x");
+        assert!(!verdict.is_green(), "the rest is still to be tried");
         verdict.probes.push(Probe {
             check: Check::EventPath,
-            outcome: Outcome::Unknown(problem.clone()),
+            outcome: Outcome::Passed,
         });
+        assert!(verdict.is_green());
+        let problem = Problem::new("x", "x", "x");
+        verdict.probes.last_mut().unwrap().outcome = Outcome::Unknown(problem.clone());
         assert_eq!(
             (verdict.conclusion(), verdict.is_green()),
             (Conclusion::Trusted, false)

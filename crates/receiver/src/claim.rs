@@ -1,22 +1,30 @@
 //! What senders without proof claim: a role that is to be connected.
 
+use std::sync::Arc;
+
 use portwarden_core::{
+    endpoint::Endpoint,
     event::UnverifiedEvent,
     id::{IntegrationId, RequestId},
     trace::TraceId,
     work::{VerifyReason, VerifyRequest},
 };
 
-use crate::{context::Context, error::Refusal, handler::REFUSES_FOR};
+use crate::{
+    context::Context,
+    error::{Reason, Refusal},
+    handler::REFUSES_FOR,
+};
 
 /// Has the verifier look at what a message claims, and tells whether it will.
 ///
-/// The message must carry the integration's ExternalId, something of its region must be to be connected, and only the
-/// first claim of an integration in a minute counts. Whatever comes of it, the sender gets the one refusal.
+/// The message must carry the integration's ExternalId, or come with the region's own credentials; something of its region
+/// must be to be connected, and only the first claim of an integration in a minute counts. Whatever comes of it, the sender gets the one refusal.
 pub(crate) async fn notice(
     context: &Context,
     integration: &IntegrationId,
     body: &[u8],
+    reason: Reason,
     trace: TraceId,
 ) -> Result<bool, Refusal> {
     let Ok(event) = UnverifiedEvent::parse(body) else {
@@ -39,7 +47,12 @@ pub(crate) async fn notice(
             .note_orphan(integration, endpoint.is_some(), now)
             .await?;
     }
-    let Some(endpoint) = endpoint.filter(|endpoint| endpoint.awaits(&event.region, claim, now)) else {
+    // Whoever knows the password and names another ExternalId has made a mistake, and is told.
+    let is_awaited = |endpoint: &Arc<Endpoint>| {
+        endpoint.awaits(&event.region, claim, now)
+            || (reason == Reason::Unproven && endpoint.is_mistaken(&event.region, claim))
+    };
+    let Some(endpoint) = endpoint.filter(is_awaited) else {
         return Ok(false);
     };
     let is_first = context

@@ -96,7 +96,7 @@ async fn receive_http(
             return Err(Refusal::Removed);
         }
         Err(Refusal::NotAccepted(reason)) => {
-            let is_noticed = claim::notice(context, integration, request.body(), seen.trace).await?;
+            let is_noticed = claim::notice(context, integration, request.body(), reason, seen.trace).await?;
             return Err(Refusal::NotAccepted(if is_noticed {
                 Reason::Claimed
             } else {

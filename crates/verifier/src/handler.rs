@@ -58,10 +58,28 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
             reason: "other_region",
         });
     };
-    let claimed = request.claim.as_ref().or(region.claim.as_ref());
-    let claimed_role = claimed.map(|claim| &claim.role);
+    let (asked, mistaken) = sort_claim(&connection, request);
     let stored_role = region.trust.role();
-    let role = match &request.claim {
+    // What a mistaken stack says only explains why the role that the tenant named does not open.
+    if mistaken.is_some_and(|mistaken| stored_role != Some(&mistaken.role)) {
+        return Ok(Verified::Dropped {
+            reason: "other_external_id",
+        });
+    }
+    let mistaken = if request.claim.is_some() {
+        mistaken
+    } else {
+        region.mistaken.as_ref()
+    };
+    if region.mistaken.as_ref() != mistaken {
+        let integrations = &context.integrations;
+        integrations
+            .note_mistaken(&scope, &request.integration, &request.region, mistaken)
+            .await?;
+    }
+    let claimed = asked.or(region.claim.as_ref());
+    let claimed_role = claimed.map(|claim| &claim.role);
+    let role = match asked {
         Some(claim) => request.role.as_ref().or(Some(&claim.role)),
         None => request.role.as_ref().or(stored_role),
     };
@@ -93,6 +111,9 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         is_operators: request.tenant == TenantId::operator(),
         connector: &context.connector,
         claim,
+        other_external_id: mistaken
+            .filter(|mistaken| mistaken.role == *role)
+            .map(|mistaken| &mistaken.external_id),
         is_new: request.reason == VerifyReason::Claim && test.last().is_none(),
         list: test.list(role),
         last: test.last(),
@@ -105,6 +126,16 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
     have_listed(context, request, &recorded).await?;
     test.try_again_later(&verdict).await?;
     Ok(Verified::Tested { verdict, recorded })
+}
+
+/// Tells apart what a stack of the integration says and what one says that demands another ExternalId.
+fn sort_claim<'a>(
+    connection: &Connection,
+    request: &'a VerifyRequest,
+) -> (Option<&'a Claim>, Option<&'a Claim>) {
+    let claim = request.claim.as_ref();
+    let is_ours = claim.is_some_and(|claim| claim.external_id == connection.integration.external_id);
+    if is_ours { (claim, None) } else { (None, claim) }
 }
 
 /// Makes the region that a stack in the account that the tenant named claims, if the integration has it not yet.
@@ -246,7 +277,13 @@ impl Test<'_> {
                 },
             );
         };
-        let so_far = self.verdict(Probes(probes.0.clone()));
+        let mut so_far = Probes(probes.0.clone());
+        if target.last.is_some() {
+            // What is still to be tried is as it was; without that, the verdict says by itself that it is not whole.
+            so_far.carry_registry(target.last);
+            so_far.add(Check::EventPath, self.event_path(target));
+        }
+        let so_far = self.verdict(so_far);
         let (so_far, _) = self.record(target, so_far).await?;
         if so_far.conclusion() != Conclusion::Trusted {
             return Ok(Outcome::Skipped {

@@ -58,6 +58,8 @@ pub struct Target<'a> {
     pub connector: &'a RoleArn,
     /// What the stack of the role says.
     pub claim: Option<&'a Claim>,
+    /// The ExternalId that the stack says its role demands, if it is another one.
+    pub other_external_id: Option<&'a ExternalId>,
     /// Whether the stack says that it has made the role just now.
     pub is_new: bool,
     /// Which probes are made.
@@ -288,9 +290,7 @@ impl Prober<'_> {
                 .unwrap_or_else(|| Digest::of(b"nothing"));
             let manifest = ecr.batch_get_image(session, registry, &repository, &image).await;
             note(Check::EcrBatchGetImage, manifest.map(drop));
-            for check in OF_REGISTRY {
-                probes.carry(check, target.last);
-            }
+            probes.carry_registry(target.last);
             return;
         }
         let login = ecr.get_authorization_token(session, registry).await;
@@ -390,7 +390,13 @@ impl Probes {
         );
     }
 
-    /// Takes over what an earlier test found, where this one did not try.
+    /// Takes over what an earlier test found of the registry, where this one did not try.
+    pub(crate) fn carry_registry(&mut self, last: Option<&Verdict>) {
+        for check in OF_REGISTRY {
+            self.carry(check, last);
+        }
+    }
+
     fn carry(&mut self, check: Check, last: Option<&Verdict>) {
         if self.0.iter().any(|probe| probe.check == check) {
             return;
@@ -420,11 +426,16 @@ impl Target<'_> {
     }
 
     fn not_opened(&self, error: &AssumeError) -> Outcome {
-        match error {
-            AssumeError::NotAllowed(_) if self.is_new => Outcome::Unknown(self.tell(&Cause::NotPropagated)),
-            AssumeError::NotAllowed(_) => Outcome::Failed(self.tell(&Cause::NotAssumable)),
-            AssumeError::RegionDisabled(_) => Outcome::Failed(self.tell(&Cause::RegionDisabled)),
-            other => self.not_found_out(other),
+        match (error, self.other_external_id) {
+            (AssumeError::NotAllowed(_), Some(other)) => {
+                Outcome::Failed(self.tell(&Cause::OtherExternalId(other.clone())))
+            }
+            (AssumeError::NotAllowed(_), None) if self.is_new => {
+                Outcome::Unknown(self.tell(&Cause::NotPropagated))
+            }
+            (AssumeError::NotAllowed(_), None) => Outcome::Failed(self.tell(&Cause::NotAssumable)),
+            (AssumeError::RegionDisabled(_), _) => Outcome::Failed(self.tell(&Cause::RegionDisabled)),
+            (other, _) => self.not_found_out(other),
         }
     }
 

@@ -27,6 +27,8 @@ pub enum Cause {
     NotPropagated,
     /// STS refuses the role with the right ExternalId.
     NotAssumable,
+    /// STS refuses the role, whose stack says that it demands this other ExternalId.
+    OtherExternalId(ExternalId),
     /// The account has switched off STS in the region.
     RegionDisabled,
     /// The session belongs to another account than the role's ARN.
@@ -114,6 +116,7 @@ impl Cause {
             Self::Taken => "role_taken",
             Self::NotPropagated => "role_not_propagated",
             Self::NotAssumable => NOT_ASSUMABLE,
+            Self::OtherExternalId(_) => "role_other_external_id",
             Self::RegionDisabled => "sts_region_inactive",
             Self::SessionOfOtherAccount => "session_of_other_account",
             Self::CanaryClosed => "canary_refused",
@@ -181,6 +184,9 @@ impl Cause {
             Self::NotAssumable => "the role does not open for us with this integration's ExternalId: it is missing, it \
                                    trusts somebody else, or it demands another ExternalId"
                 .to_owned(),
+            Self::OtherExternalId(other) => format!(
+                "the role does not open for us, and its stack has the ExternalId {other}, which is not this integration's"
+            ),
             Self::RegionDisabled => format!("the account has no active STS endpoint in {region}"),
             Self::SessionOfOtherAccount => {
                 "the session that the role opened belongs to another account than the role's ARN".to_owned()
@@ -268,6 +274,9 @@ impl Cause {
                  {external_id}; to mend the role by hand: {}",
                 subject.trust_policy()
             ),
+            Self::OtherExternalId(_) => {
+                format!("update the stack with {external_id} as its parameter ExternalId, and keep the others")
+            }
             Self::RegionDisabled => format!(
                 "activate {region} under Account settings, \"Endpoints\", of the IAM console, or connect another region"
             ),

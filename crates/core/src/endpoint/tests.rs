@@ -18,6 +18,7 @@ fn endpoint() -> Endpoint {
     ];
     let region = |proven, credentials| EndpointRegion {
         proven,
+        proposed: false,
         credentials,
         claim: None,
         renewal_until: None,

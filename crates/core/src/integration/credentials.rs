@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     endpoint::{Credential, Password, Username},
+    event::Claim,
     id::{IntegrationId, Region},
     scope::TenantScope,
     store::{Change, StoreError, Stored, update},
@@ -67,6 +68,18 @@ impl Integrations {
             region.renewal_until = region.renewal_until.max(Some(until));
         })
         .await
+    }
+
+    /// Notes what a stack with a region's own credentials said that demands another ExternalId, or that none does.
+    pub async fn note_mistaken(
+        &self,
+        scope: &TenantScope,
+        id: &IntegrationId,
+        region: &Region,
+        mistaken: Option<&Claim>,
+    ) -> Result<(), StoreError> {
+        self.change_region(scope, id, region, |region| region.mistaken = mistaken.cloned())
+            .await
     }
 
     /// Changes a region that is there; a missing one stays missing.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, RegionConnection, records::read_connection};
+use super::{Connection, RegionConnection, Trust, records::read_connection};
 use crate::{
     arn::RoleArn,
     endpoint::{Endpoint, EndpointRegion},
@@ -131,6 +131,7 @@ impl Directory {
 fn endpoint_of(connection: Connection) -> Endpoint {
     let region_of = |region: &RegionConnection| EndpointRegion {
         proven: region.trust.is_proven(),
+        proposed: matches!(region.trust, Trust::Proposed { .. }),
         credentials: region.credentials.clone(),
         claim: region.claim.clone(),
         renewal_until: region.renewal_until,

@@ -75,6 +75,9 @@ pub struct RegionConnection {
     /// What the stack of the role said when the role was last found to be trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+    /// What a stack with the region's own credentials said that demands another ExternalId: its parameters are mistaken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistaken: Option<Claim>,
     /// Until when a claim with other credentials is looked at, since the stack makes new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal_until: Option<Timestamp>,
@@ -116,6 +119,7 @@ impl RegionConnection {
             trust: Trust::Unnamed,
             verdict: None,
             claim: None,
+            mistaken: None,
             renewal_until: None,
             last_proven: None,
             closed: None,

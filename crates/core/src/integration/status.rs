@@ -176,7 +176,10 @@ impl Connection {
                 Status::with(Light::Pending, "the role is proven; ", problem)
             }
             Some((_, problem)) => Status::with(Light::Amber, "", problem),
-            None => Status::new(Light::Green, "the role is trusted, and everything works"),
+            None if verdict.as_ref().is_none_or(Verdict::is_whole) => {
+                Status::new(Light::Green, "the role is trusted, and everything works")
+            }
+            None => Status::new(Light::Pending, "the role is proven; the rest is being tested"),
         }
     }
 
@@ -330,6 +333,10 @@ mod tests {
         );
         connection.heartbeats.insert(region(), at(5));
         assert_eq!(light(&connection, 6), (Light::Green, None));
+        let mut half = connection.clone();
+        let verdict = half.regions.get_mut(&region()).unwrap().verdict.as_mut();
+        verdict.unwrap().probes.pop();
+        assert_eq!(light(&half, 6), (Light::Pending, None), "the test is under way");
         // Two heartbeats of 15 minutes, and one for the way.
         assert_eq!(light(&connection, 35), (Light::Green, None));
         assert_eq!(light(&connection, 36), (Light::Amber, code("event_path_silent")));

@@ -202,6 +202,7 @@ impl Integrations {
             connection.trust = now.clone();
             if now.is_proven() && verdict.conclusion() == Conclusion::Trusted {
                 connection.last_proven = Some(verdict.at);
+                connection.mistaken = None;
             }
             if is_of_role {
                 connection.closed = closed(connection.closed, verdict);

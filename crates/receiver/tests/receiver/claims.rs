@@ -13,7 +13,7 @@ use portwarden_core::{
 use portwarden_testkit::events;
 use serde_json::{Value, json};
 
-use crate::world::{NOT_ACCEPTED, REGION, World, request, with_credentials};
+use crate::world::{NOT_ACCEPTED, REGION, World, propose, request, with_credentials};
 
 /// A message of the stack with credentials that nobody knows yet.
 fn unproven(event: &Value) -> Value {
@@ -98,6 +98,37 @@ async fn what_is_no_claim_of_this_integration_is_ignored_with_the_same_answer_to
 }
 
 #[tokio::test]
+async fn a_stack_with_the_right_password_and_another_external_id_is_looked_at_while_its_role_is_unproven() {
+    let world = World::saved().await;
+    let mistaken = with("/detail/external-id", "pw-00000000000000000000000000");
+    let own = request(&mistaken);
+    let strangers = unproven(&mistaken);
+    assert_eq!(world.http(&strangers).await.row(), NOT_ACCEPTED);
+    assert_eq!(
+        world.outside.queues.take_verifications(),
+        [],
+        "nobody knows who says so"
+    );
+    for _ in 0..2 {
+        assert_eq!(world.http(&own).await.row(), NOT_ACCEPTED);
+    }
+    let requests = world.outside.queues.take_verifications();
+    let [request] = &requests[..] else {
+        panic!("once in a minute: {requests:?}")
+    };
+    assert_eq!(request.reason, VerifyReason::Claim);
+    let claim = request.claim.as_ref().unwrap();
+    assert_eq!(claim.external_id.as_str(), "pw-00000000000000000000000000");
+    // Another region's stack is none that this password belongs to.
+    world.clock.advance(Duration::from_mins(1));
+    let mut elsewhere = mistaken.clone();
+    elsewhere["region"] = json!("sa-east-1");
+    let elsewhere = crate::world::request(&elsewhere);
+    assert_eq!(world.http(&elsewhere).await.row(), NOT_ACCEPTED);
+    assert_eq!(world.outside.queues.take_verifications(), []);
+}
+
+#[tokio::test]
 async fn a_connected_region_looks_at_claims_only_when_it_is_silent_or_makes_new_credentials() {
     let world = World::connected().await;
     let claim = events::load("heartbeat");
@@ -127,6 +158,28 @@ async fn a_connected_region_looks_at_claims_only_when_it_is_silent_or_makes_new_
     world.remove().await;
     world.clock.advance(Duration::from_mins(2));
     assert_eq!(world.claims(&claim).await, [], "it is removed");
+}
+
+#[tokio::test]
+async fn a_region_that_waits_for_the_tenants_word_leaves_the_minute_to_the_others() {
+    let world = World::saved().await;
+    let (scope, id, region) = (&world.scope, world.id(), REGION);
+    propose(&world.outside, scope, id, region, "111122223333").await;
+    let integrations = world.integrations();
+    let other = "us-east-1".parse().unwrap();
+    integrations.claim_region(scope, id, &other).await.unwrap();
+    let known = events::load("heartbeat");
+    assert_eq!(world.claims(&known).await, [], "only a click is missing");
+    assert_eq!(world.claims(&with("/region", "us-east-1")).await.len(), 1);
+    world.clock.advance(Duration::from_mins(1));
+    let changed = with("/detail/credential-generation", 2);
+    assert_eq!(world.claims(&changed).await.len(), 1, "that is not known");
+    // With the tenant's word, a repetition makes up for a test that was lost.
+    let account = "111122223333".parse().unwrap();
+    let confirmed = integrations.confirm_account(scope, id, &account);
+    confirmed.await.unwrap();
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(world.claims(&known).await.len(), 1);
 }
 
 #[tokio::test]

@@ -277,37 +277,52 @@ pub(crate) async fn prove(
     account: &str,
 ) {
     let integrations = Integrations::new(outside.clone());
-    let region: Region = region.parse().unwrap();
-    let role: RoleArn = format!("arn:aws:iam::{account}:role/portwarden-ecr-Role-1A2B3C4D5E6F")
-        .parse()
-        .unwrap();
-    integrations.claim_role(scope, id, &region, &role).await.unwrap();
-    let passed = |check| Probe {
-        check,
-        outcome: Outcome::Passed,
-    };
-    let verdict = Verdict {
-        at: "2026-11-16T01:10:00Z".parse().unwrap(),
-        request: RequestId::generate(&OsRandomness),
-        probes: Check::OF_TRUST.map(passed).into(),
-    };
+    let parsed: Region = region.parse().unwrap();
+    let role: RoleArn = format!("arn:aws:iam::{account}:role/{ROLE}").parse().unwrap();
+    integrations.claim_role(scope, id, &parsed, &role).await.unwrap();
     let recorded = integrations
-        .record_verdict(scope, id, &region, &role, &verdict)
+        .record_verdict(scope, id, &parsed, &role, &trusted())
         .await
         .unwrap();
     assert!(recorded.now.is_proven());
-    // As the recorded heartbeat says.
+    propose(outside, scope, id, region, account).await;
+}
+
+/// Records that the role which the recorded heartbeat names is as it must be.
+pub(crate) async fn propose(
+    outside: &Arc<FaultyOutside>,
+    scope: &TenantScope,
+    id: &IntegrationId,
+    region: &str,
+    account: &str,
+) {
+    let integrations = Integrations::new(outside.clone());
     let stored = integrations.find(scope, id).await.unwrap().unwrap();
     let claim = json!({
-        "role-arn": role, "external-id": stored.integration.external_id, "template-version": "4", "rate-minutes": 15,
+        "role-arn": format!("arn:aws:iam::{account}:role/{ROLE}"),
+        "external-id": stored.integration.external_id, "template-version": "4", "rate-minutes": 15,
         "credential-generation": 1, "repositories": "",
         "secret-arn": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:portwarden-ecr-Secret-7H8J9K0L-a1B2c3",
     });
     let claim = serde_json::from_value(claim).unwrap();
     integrations
-        .record_claimed(scope, id, &region, &claim, &verdict)
+        .record_claimed(scope, id, &region.parse().unwrap(), &claim, &trusted())
         .await
         .unwrap();
+}
+
+const ROLE: &str = "portwarden-ecr-Role-1A2B3C4D5E6F";
+
+fn trusted() -> Verdict {
+    let passed = |check| Probe {
+        check,
+        outcome: Outcome::Passed,
+    };
+    Verdict {
+        at: "2026-11-16T01:10:00Z".parse().unwrap(),
+        request: RequestId::generate(&OsRandomness),
+        probes: Check::OF_TRUST.map(passed).into(),
+    }
 }
 
 fn process(outside: &Arc<FaultyOutside>, clock: &ManualClock) -> Context {

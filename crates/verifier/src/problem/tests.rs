@@ -11,6 +11,7 @@ fn samples() -> Vec<Cause> {
         Cause::Taken,
         Cause::NotPropagated,
         Cause::NotAssumable,
+        Cause::OtherExternalId("pw-00000000000000000000000000".parse().unwrap()),
         Cause::RegionDisabled,
         Cause::SessionOfOtherAccount,
         Cause::CanaryClosed,
@@ -77,6 +78,7 @@ fn kind(cause: &Cause) -> usize {
         Cause::Throttled(_) => 24,
         Cause::Unreachable(_) => 25,
         Cause::SessionEnded => 26,
+        Cause::OtherExternalId(_) => 27,
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
+mod causes;
+mod halfway;
 mod quick;
 mod round;
 mod trust;

@@ -427,6 +427,47 @@ async fn a_stack_in_another_region_of_the_confirmed_account_adds_the_region_once
 }
 
 #[tokio::test]
+async fn a_stack_that_says_another_external_id_is_named_until_it_says_ours() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    let closed = Arc::new(World::new(|_, _| false));
+    let not_opened = |verdict: &Verdict| code(verdict, Check::OpensWithExternalId).map(str::to_owned);
+    let ours = || party.claimed(VerifyReason::Claim, &json!({}));
+    let mistaken = |role: &str| {
+        let said = json!({"role-arn": role, "external-id": "pw-00000000000000000000000000"});
+        party.claimed(VerifyReason::Claim, &said)
+    };
+    // It names no role for the tenant, and explains nothing of another role.
+    for _ in 0..2 {
+        let dropped = Verified::Dropped {
+            reason: "other_external_id",
+        };
+        let other = mistaken("arn:aws:iam::111122223333:role/other");
+        assert_eq!(bench.run(&closed, &party, other).await, dropped);
+        assert_eq!(closed.calls.lock().unwrap().len(), 0);
+        let verdict = bench.verdict(&closed, &party).await;
+        assert_eq!(not_opened(&verdict).as_deref(), Some("role_not_assumable"));
+        closed.calls.lock().unwrap().clear();
+    }
+    let verdict = bench.test(&closed, &party, mistaken(ROLE)).await;
+    assert_eq!(not_opened(&verdict).as_deref(), Some("role_other_external_id"));
+    let problem = verdict.first_problem().unwrap();
+    assert!(
+        problem.message.contains("pw-00000000000000000000000000"),
+        "{problem:?}"
+    );
+    assert!(problem.fix.contains(party.external_id.as_str()), "{problem:?}");
+    // Whoever tests again is told the same.
+    let verdict = bench.verdict(&closed, &party).await;
+    assert_eq!(not_opened(&verdict).as_deref(), Some("role_other_external_id"));
+    // The stack is mended, and its role is not there yet.
+    let verdict = bench.test(&closed, &party, ours()).await;
+    assert_eq!(not_opened(&verdict).as_deref(), Some("role_not_assumable"));
+    let verdict = bench.verdict(&Arc::new(World::new(GOOD)), &party).await;
+    assert_eq!(verdict.conclusion(), Conclusion::Trusted);
+}
+
+#[tokio::test]
 async fn a_daily_test_keeps_what_the_whole_one_found() {
     let bench = Bench::new();
     let party = bench.party().await;

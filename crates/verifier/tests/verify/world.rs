@@ -1,7 +1,7 @@
 //! A world in memory: an STS with one role, a registry, a table and a bus.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) failures: Mutex<Vec<Option<AssumeError>>>,
     pub(crate) session_account: &'static str,
     pub(crate) denied: BTreeSet<&'static str>,
+    /// What ECR answers to an action, if it is something else than a plain denial.
+    pub(crate) ecr_answers: BTreeMap<&'static str, fn() -> EcrError>,
     /// What the role's trust policy says, if it is not what it should.
     pub(crate) policy: Option<String>,
     /// What the stack's secret holds.
@@ -74,6 +76,7 @@ impl World {
             failures: Mutex::default(),
             session_account: "111122223333",
             denied: BTreeSet::new(),
+            ecr_answers: BTreeMap::new(),
             policy: None,
             secret: SECRET,
             calls: Mutex::default(),
@@ -103,6 +106,9 @@ impl World {
 
     pub(crate) fn ecr<T>(&self, action: &'static str, value: T) -> Result<T, EcrError> {
         self.calls.lock().unwrap().push(action.to_owned());
+        if let Some(answer) = self.ecr_answers.get(action) {
+            return Err(answer());
+        }
         if self.denied.contains(action) {
             return Err(EcrError::Denied {
                 action,
