@@ -134,6 +134,49 @@ pub async fn create_stack(
             reason: error.message().map_or_else(|| chain(&error), str::to_owned),
         })?;
 
+    settled(account, name, &StackStatus::CreateComplete).await
+}
+
+/// Gives a parameter of a stack another value, and waits until all its resources follow; all else stays as it is.
+pub(crate) async fn update_parameter(
+    account: &Account,
+    stack: &Stack,
+    (name, value): (&str, &str),
+) -> Result<Stack, LocalError> {
+    let action = "update a stack";
+    let client = account.cloudformation();
+    let described = client.describe_stacks().stack_name(&stack.name).send().await;
+    let described = described.map_err(|error| LocalError::call(action, error))?;
+    let known = described
+        .stacks()
+        .iter()
+        .flat_map(aws_sdk_cloudformation::types::Stack::parameters);
+    let mut parameters: Vec<Parameter> = known
+        .filter_map(|known| known.parameter_key())
+        .filter(|known| *known != name)
+        .map(|known| {
+            Parameter::builder()
+                .parameter_key(known)
+                .use_previous_value(true)
+                .build()
+        })
+        .collect();
+    parameters.push(parameter(name, value));
+    client
+        .update_stack()
+        .stack_name(&stack.name)
+        .use_previous_template(true)
+        .set_parameters(Some(parameters))
+        .capabilities(Capability::CapabilityIam)
+        .send()
+        .await
+        .map_err(|error| LocalError::call(action, error))?;
+    settled(account, &stack.name, &StackStatus::UpdateComplete).await
+}
+
+/// Waits until a stack has come to the end that is expected.
+async fn settled(account: &Account, name: &str, end: &StackStatus) -> Result<Stack, LocalError> {
+    let client = account.cloudformation();
     let deadline = Instant::now() + STACK_PATIENCE;
     while Instant::now() < deadline {
         let answer = client
@@ -144,7 +187,7 @@ pub async fn create_stack(
             .map_err(|error| LocalError::call("look at a stack", error))?;
         let stack = answer.stacks().first();
         match stack.and_then(|stack| stack.stack_status()) {
-            Some(StackStatus::CreateComplete) => {
+            Some(status) if status == end => {
                 let outputs = stack
                     .into_iter()
                     .flat_map(aws_sdk_cloudformation::types::Stack::outputs);
@@ -158,7 +201,12 @@ pub async fn create_stack(
                 });
             }
             // A failure first rolls back, and its reasons are there from the start.
-            None | Some(StackStatus::CreateInProgress) => sleep(Duration::from_millis(100)).await,
+            None
+            | Some(
+                StackStatus::CreateInProgress
+                | StackStatus::UpdateInProgress
+                | StackStatus::UpdateCompleteCleanupInProgress,
+            ) => sleep(Duration::from_millis(100)).await,
             Some(_) => return Err(why_it_failed(account, name).await),
         }
     }

@@ -31,11 +31,16 @@ pub struct Launched {
     pub registry: RegistryAddress,
     /// The role that it made.
     pub role: RoleArn,
-    auth: BasicAuth,
-    events_url: Url,
+    /// Where its messages and events go.
+    pub events_url: Url,
+    /// What they are sent with.
+    pub auth: BasicAuth,
     external_id: ExternalId,
     /// Where the password is that it made, if it made one.
     secret: Option<String>,
+    /// The parameter `CredentialGeneration`.
+    generation: u32,
+    stack: Stack,
 }
 
 /// What a launch link says.
@@ -108,10 +113,12 @@ impl LocalCloud {
             registry: RegistryAddress::open(&account).await?,
             account,
             role,
-            auth,
             events_url,
+            auth,
             external_id: link.external_id,
             secret,
+            generation: 1,
+            stack,
         })
     }
 }
@@ -148,29 +155,50 @@ async fn made_credentials(account: &Account, stack: &Stack) -> Result<(BasicAuth
 impl Launched {
     /// Writes the heartbeat that the stack sends now.
     pub fn heartbeat(&self) -> Value {
+        self.message("aws.events", "Portwarden Heartbeat", json!({}))
+    }
+
+    /// Writes what the stack sends when its status has become `status`, such as `CREATE_COMPLETE`.
+    pub fn status(&self, status: &str) -> Value {
+        let detail = json!({ "status-details": { "status": status } });
+        self.message("aws.cloudformation", "CloudFormation Stack Status Change", detail)
+    }
+
+    /// Writes what the template's rules make of an event: with `detail`, and what the stack says of itself.
+    fn message(&self, source: &str, detail_type: &str, mut detail: Value) -> Value {
         let (account, region) = (self.account.id(), self.account.region());
         let now: Timestamp = SystemClock.now();
-        let stack = format!("arn:aws:cloudformation:{region}:{account}:stack/portwarden-ecr/0");
+        detail["stack-id"] = json!(format!(
+            "arn:aws:cloudformation:{region}:{account}:stack/portwarden-ecr/0"
+        ));
+        detail["role-arn"] = json!(self.role);
+        detail["external-id"] = json!(self.external_id);
+        detail["template-version"] = json!(tenant_template::VERSION);
+        detail["rate-minutes"] = json!(15);
+        detail["credential-generation"] = json!(self.generation);
+        detail["secret-arn"] = json!(self.secret.as_deref().unwrap_or_default());
+        detail["repositories"] = json!("");
         json!({
             "version": "0",
             "id": RequestId::generate(&OsRandomness),
-            "detail-type": "Portwarden Heartbeat",
-            "source": "aws.events",
+            "detail-type": detail_type,
+            "source": source,
             "account": account,
             "time": format!("{now:.0}"),
             "region": region,
             "resources": [],
-            "detail": {
-                "stack-id": stack,
-                "role-arn": self.role,
-                "external-id": self.external_id,
-                "template-version": tenant_template::VERSION,
-                "rate-minutes": 15,
-                "credential-generation": 1,
-                "secret-arn": self.secret.as_deref().unwrap_or_default(),
-                "repositories": "",
-            },
+            "detail": detail,
         })
+    }
+
+    /// Updates the stack with another `CredentialGeneration`, on which it makes another password and sends with that.
+    pub async fn renew_password(&mut self, generation: u32) -> Result<(), LocalError> {
+        let value = generation.to_string();
+        let parameter = ("CredentialGeneration", value.as_str());
+        self.stack = deploy::update_parameter(&self.account, &self.stack, parameter).await?;
+        (self.auth, _) = made_credentials(&self.account, &self.stack).await?;
+        self.generation = generation;
+        Ok(())
     }
 
     /// Sends an event once, and returns the endpoint's answer: whether EventBridge tries again is not ours here.

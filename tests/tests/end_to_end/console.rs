@@ -26,6 +26,10 @@ impl<'a> Caller<'a> {
         }
     }
 
+    pub(crate) fn world(&self) -> &'a World {
+        self.world
+    }
+
     pub(crate) fn token(&self, subject: &str) -> String {
         let now = u64::try_from(portwarden_aws::SystemClock.now().as_second()).unwrap();
         self.world.cloud.issuer().token(subject, now)

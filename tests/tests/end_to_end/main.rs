@@ -6,6 +6,7 @@
 
 mod advisories;
 mod browser;
+mod connect;
 mod console;
 mod contract;
 mod endpoint;
@@ -15,6 +16,7 @@ mod permission;
 mod publishing;
 mod push;
 mod reconcile;
+mod rotate;
 mod trust;
 mod webhooks;
 mod world;

@@ -22,7 +22,7 @@ use portwarden_testkit::{
 use crate::world::{World, eventually, options, scope};
 
 /// Pushes an image straight to an account's registry, and tells nobody.
-async fn push_untold(account: &Account, name: &str, tag: &str, image: &Image) -> Digest {
+pub(crate) async fn push_untold(account: &Account, name: &str, tag: &str, image: &Image) -> Digest {
     let created = account_ecr(account).create_repository().repository_name(name);
     // It may be there.
     let _ = created.send().await;
@@ -45,7 +45,7 @@ fn account_ecr(account: &Account) -> aws_sdk_ecr::Client {
 }
 
 /// An image without packages, of its own digest.
-fn plain(label: &str) -> Image {
+pub(crate) fn plain(label: &str) -> Image {
     ImageBuilder::new().label("name", label).build()
 }
 

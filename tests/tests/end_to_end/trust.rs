@@ -92,6 +92,18 @@ async fn a_role_is_trusted_only_when_it_refuses_others() {
             "trust_without_external_id",
         ),
         (
+            "for-all-values",
+            Some(json!({"ForAllValues:StringEquals": {key: external_id}})),
+            Check::RefusesNone,
+            "trust_without_external_id",
+        ),
+        (
+            "not-equals",
+            Some(json!({"StringNotEquals": {key: "pw-00000000000000000000000000"}})),
+            Check::RefusesNone,
+            "trust_without_external_id",
+        ),
+        (
             "any",
             Some(json!({"StringLike": {key: "*"}})),
             Check::RefusesOthers,
@@ -261,6 +273,16 @@ async fn another_tenants_role_cannot_be_had() {
     };
     assert_eq!(words(&verdict, &b.role), words(&of_nowhere, &nowhere));
     assert!(world.region(&b, &b.integration).await.trust.is_proven());
+
+    // One that opens for everybody is not A's either, and not used.
+    let open = role(&world, &b, "open", None, &[]).await;
+    let verdict = world.verify(&a, &integration, &open).await;
+    assert_eq!(
+        code(&verdict, Check::RefusesNone),
+        Some("trust_without_external_id"),
+        "{verdict:#?}"
+    );
+    assert!(!world.region(&a, &integration).await.trust.is_proven());
 
     // The tenants' own template gives every right that is needed; only the event path is not proven before an event.
     let own = world.verify(&b, &b.integration, &b.role).await;
