@@ -11,6 +11,7 @@ mod program;
 mod push;
 mod registry;
 mod rematch;
+mod rounds;
 mod scan;
 mod sheet;
 
@@ -51,6 +52,8 @@ enum Set {
     Advisories,
     /// A new edition of it, carried to 100,000 images
     Rematch,
+    /// A day of tests of 10,000 integrations
+    Rounds,
 }
 
 /// What the bench starts itself as, to measure it from outside.
@@ -117,6 +120,7 @@ impl Set {
             Self::Console => console::measure().await,
             Self::Advisories => advisories::measure(bench),
             Self::Rematch => rematch::measure().await,
+            Self::Rounds => rounds::measure().await,
         }
     }
 }
