@@ -285,9 +285,11 @@ mod tests {
     #[test]
     fn generated_ids_are_valid_and_differ() {
         let mut seen = HashSet::new();
-        for _ in 0..10_000 {
+        for number in 0..1_000_000 {
             let id = ExternalId::generate(&OsRandomness);
-            assert_eq!(id.as_str().parse::<ExternalId>(), Ok(id.clone()));
+            if number < 1_000 {
+                assert_eq!(id.as_str().parse::<ExternalId>(), Ok(id.clone()));
+            }
             assert!(seen.insert(id));
         }
     }

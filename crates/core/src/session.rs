@@ -407,6 +407,33 @@ mod tests {
         assert_eq!(sessions.inner.0.load(Ordering::SeqCst), assumed + 1);
     }
 
+    #[tokio::test]
+    async fn a_hundred_tenants_in_one_process_each_have_a_session_of_their_own() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let sessions = CachedSessions::new(
+            Counting(AtomicUsize::new(0), clock.clone()),
+            Arc::new(clock.clone()),
+        );
+        let roles: Vec<TrustedRole> = (0..100)
+            .map(|_| {
+                let id = ExternalId::generate(&OsRandomness);
+                role(&TenantId::generate(&OsRandomness), &id, "us-east-1")
+            })
+            .collect();
+        // In another order each time, and all under way at once.
+        for stride in [1, 7, 33, 99] {
+            let name = SessionName::scan(&RequestId::generate(&OsRandomness));
+            let turns = (0..100).map(|turn| &roles[turn * stride % 100]);
+            let turns = turns.map(async |role| {
+                tokio::task::yield_now().await;
+                let session = sessions.assume_role(role, Purpose::Registry, &name).await;
+                assert_eq!(session.unwrap().access_key_id, format!("{role:?}"));
+            });
+            futures_util::future::join_all(turns).await;
+        }
+        assert_eq!(sessions.inner.0.load(Ordering::SeqCst), 100);
+    }
+
     #[test]
     fn session_policies_fit_and_read_only() {
         let region = "ap-southeast-2".parse().unwrap();
