@@ -1,5 +1,7 @@
 //! What a test of a connection found: one probe after the other, each with cause and fix.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,12 +20,59 @@ pub struct Verdict {
 
 /// One check of a connection and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "FlatProbe")]
 pub struct Probe {
     /// What was checked.
     pub check: Check,
     /// What was found.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// A probe as it is written: read as it lies there, since whoever looks at a connection reads all of its probes.
+#[derive(Deserialize)]
+struct FlatProbe {
+    check: Check,
+    outcome: OutcomeName,
+    code: Option<Cow<'static, str>>,
+    message: Option<String>,
+    fix: Option<String>,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OutcomeName {
+    Passed,
+    Failed,
+    Unknown,
+    Skipped,
+}
+
+impl TryFrom<FlatProbe> for Probe {
+    type Error = &'static str;
+
+    fn try_from(flat: FlatProbe) -> Result<Self, Self::Error> {
+        let FlatProbe {
+            check,
+            outcome,
+            reason,
+            ..
+        } = flat;
+        let problem = match (flat.code, flat.message, flat.fix) {
+            (Some(code), Some(message), Some(fix)) => Ok(Problem { code, message, fix }),
+            _ => Err("expected a code, a message and a fix"),
+        };
+        let outcome = match outcome {
+            OutcomeName::Passed => Outcome::Passed,
+            OutcomeName::Failed => Outcome::Failed(problem?),
+            OutcomeName::Unknown => Outcome::Unknown(problem?),
+            OutcomeName::Skipped => Outcome::Skipped {
+                reason: reason.ok_or("expected a reason")?,
+            },
+        };
+        Ok(Self { check, outcome })
+    }
 }
 
 /// What a probe checks, in the order in which probes are made.
@@ -73,7 +122,7 @@ pub enum Check {
 }
 
 /// What a probe found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// It is as it must be.
@@ -179,6 +228,8 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::random::OsRandomness;
 
@@ -192,6 +243,40 @@ mod tests {
             request: RequestId::generate(&OsRandomness),
             probes,
         }
+    }
+
+    #[test]
+    fn a_probe_is_written_flat_and_read_back() {
+        let problem = Problem::new("a_code", "a cause", "a fix");
+        let written = json!({
+            "check": "canary", "outcome": "failed", "code": "a_code", "message": "a cause", "fix": "a fix",
+        });
+        let failed = Outcome::Failed(problem.clone());
+        let probe = |outcome| Probe {
+            check: Check::Canary,
+            outcome,
+        };
+        assert_eq!(serde_json::to_value(probe(failed.clone())).unwrap(), written);
+        let reason = "why".to_owned();
+        for outcome in [
+            Outcome::Passed,
+            failed,
+            Outcome::Unknown(problem),
+            Outcome::Skipped { reason },
+        ] {
+            let text = serde_json::to_string(&probe(outcome.clone())).unwrap();
+            assert_eq!(serde_json::from_str::<Probe>(&text).unwrap(), probe(outcome));
+        }
+        for part in ["check", "outcome", "code", "message", "fix"] {
+            let mut cut = written.clone();
+            cut.as_object_mut().unwrap().remove(part);
+            assert!(
+                serde_json::from_value::<Probe>(cut).is_err(),
+                "without its {part}"
+            );
+        }
+        let skipped = json!({"check": "canary", "outcome": "skipped"});
+        assert!(serde_json::from_value::<Probe>(skipped).is_err());
     }
 
     #[test]

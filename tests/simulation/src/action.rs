@@ -400,12 +400,12 @@ impl State {
 
     /// Picks an image of a repository that no index lists.
     fn pick_here(&mut self, spot: &Spot) -> Option<(Digest, Vec<Tag>)> {
-        let images = self.ecr.images(spot).into_iter();
-        let free: Vec<(Digest, Vec<Tag>)> = images
+        let images = self.ecr.images(spot);
+        let free: Vec<_> = images
             .filter(|(digest, _)| !self.warehouse.is_listed(digest))
-            .map(|(digest, image)| (digest, image.tags.iter().cloned().collect()))
             .collect();
-        self.chance.pick(&free).cloned()
+        let (digest, image) = self.chance.pick(&free)?;
+        Some((*digest, image.tags.iter().cloned().collect()))
     }
 }
 

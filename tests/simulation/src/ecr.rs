@@ -69,9 +69,10 @@ impl Ecr {
     }
 
     /// Lists what lies in a repository.
-    pub(crate) fn images(&self, spot: &Spot) -> Vec<(Digest, &EcrImage)> {
-        let images = self.spots.get(spot).into_iter().flatten();
-        images.map(|(digest, image)| (*digest, image)).collect()
+    pub(crate) fn images(&self, spot: &Spot) -> impl ExactSizeIterator<Item = (Digest, &EcrImage)> {
+        static NOTHING: BTreeMap<Digest, EcrImage> = BTreeMap::new();
+        let images = self.spots.get(spot).unwrap_or(&NOTHING).iter();
+        images.map(|(digest, image)| (*digest, image))
     }
 
     /// Lists the repositories of a registry that hold something.

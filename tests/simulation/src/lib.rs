@@ -22,6 +22,10 @@ mod trace;
 mod wiring;
 mod world;
 
+/// A run allocates all the time, and in one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use breach::{Invariant, Violation};
 pub use chance::Chance;
 pub use figures::Figures;

@@ -6,7 +6,10 @@ mod item;
 mod told;
 mod trust;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use portwarden_catalog::CATALOG_VERSION;
@@ -44,7 +47,7 @@ pub(crate) struct Model {
     /// The places that accepted events speak of.
     hints: BTreeMap<(usize, EventId), (Spot, Digest)>,
     /// How scans ended.
-    scans: BTreeMap<(TenantId, Digest), Value>,
+    scans: BTreeMap<(TenantId, Digest), Arc<Value>>,
     /// How scans were announced to have ended.
     announced: BTreeMap<(TenantId, Digest), Value>,
     /// What is told of changes.
@@ -118,7 +121,7 @@ impl State {
     }
 
     /// A scan ends once, and stays as it ended.
-    fn check_scan(&mut self, tenant: TenantId, digest: Digest, body: &Value) -> Result<(), Breach> {
+    fn check_scan(&mut self, tenant: TenantId, digest: Digest, body: &Arc<Value>) -> Result<(), Breach> {
         let before = self.model.scans.get(&(tenant.clone(), digest));
         let is_done = body["state"] == "done";
         if let Some(before) = before {
@@ -170,7 +173,7 @@ impl State {
         } else {
             self.figures.refused += 1;
         }
-        self.model.scans.insert((tenant, digest), body.clone());
+        self.model.scans.insert((tenant, digest), Arc::clone(body));
         Ok(())
     }
 
@@ -242,7 +245,7 @@ impl State {
     }
 
     /// Reads an item as it lies in the table.
-    pub(crate) fn stored(&self, key: &Key) -> Option<Value> {
+    pub(crate) fn stored(&self, key: &Key) -> Option<Arc<Value>> {
         let stored = at_once(portwarden_core::store::Store::get(&*self.store, key));
         Some(stored.ok()??.body)
     }

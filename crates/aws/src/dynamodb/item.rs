@@ -1,7 +1,7 @@
 //! How an item lies in the table: `pk` and `sk`, its `body` as a map, its revision `rev`, its order `ord` if it has
 //! one, and `expires_at` in seconds since 1970, which is the table's time-to-live attribute.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portwarden_core::store::{Key, Revision, StoreError, Stored};
@@ -57,7 +57,7 @@ pub(super) fn stored(key: Key, mut item: Item) -> Result<Stored, StoreError> {
     Ok(Stored {
         key,
         revision: Revision(revision),
-        body,
+        body: Arc::new(body),
     })
 }
 
@@ -106,7 +106,7 @@ mod tests {
             let mut item = attributes_of(&key).unwrap();
             item.insert("body".into(), body_of(&value).unwrap());
             item.insert("rev".into(), AttributeValue::N(revision.to_string()));
-            let expected = Stored { key: key.clone(), revision: Revision(revision), body: value };
+            let expected = Stored { key: key.clone(), revision: Revision(revision), body: Arc::new(value) };
             prop_assert_eq!(stored(key, item).unwrap(), expected);
         }
     }

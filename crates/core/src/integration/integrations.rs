@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
 
 use super::{
     Connection, Integration, RegionConnection, Scheduled, Trust,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     arn::RoleArn,
-    endpoint::{Credential, Password, Salt, Username},
+    endpoint::{Credential, Password, PasswordHash, Salt, Username},
     event::Claim,
     id::{AccountId, ExternalId, IntegrationId, Region},
     random::Randomness,
@@ -43,20 +44,31 @@ pub enum NewRegion {
     },
 }
 
-impl NewRegion {
-    fn connection(&self, salt: &Salt) -> RegionConnection {
-        match self {
-            Self::Quick { region } => RegionConnection::new(region.clone()),
-            Self::Classic {
+/// Makes the regions of a new integration; passwords that several of them share are hashed once.
+fn connections(new: &[NewRegion], salt: &Salt) -> BTreeMap<Region, RegionConnection> {
+    let mut hashed: Vec<(&str, PasswordHash)> = Vec::new();
+    let mut connections = BTreeMap::new();
+    for new in new {
+        let connection = match new {
+            NewRegion::Quick { region } => RegionConnection::new(region.clone()),
+            NewRegion::Classic {
                 region,
                 username,
                 password,
-            } => RegionConnection {
-                credentials: vec![Credential::new(username.clone(), password.hash(salt), 1)],
-                ..RegionConnection::new(region.clone())
-            },
-        }
+            } => {
+                let secret = password.secret().expose_secret();
+                let known = hashed.iter().find(|(known, _)| *known == secret);
+                let hash = known.map_or_else(|| password.hash(salt), |(_, hash)| hash.clone());
+                hashed.push((secret, hash.clone()));
+                RegionConnection {
+                    credentials: vec![Credential::new(username.clone(), hash, 1)],
+                    ..RegionConnection::new(region.clone())
+                }
+            }
+        };
+        connections.insert(connection.region.clone(), connection);
     }
+    connections
 }
 
 impl Integrations {
@@ -97,8 +109,7 @@ impl Integrations {
             created_at: now,
             removed_at: None,
         };
-        let regions = regions.iter().map(|new| new.connection(&integration.salt));
-        let regions = regions.map(|region| (region.region.clone(), region)).collect();
+        let regions = connections(regions, &integration.salt);
         let connection = Connection {
             integration,
             regions,

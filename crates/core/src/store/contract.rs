@@ -1,5 +1,7 @@
 //! What every [`Store`] must do, as one check that each implementation's tests call.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{Condition, Conflict, Key, Partition, Revision, Store, Stored, Write, WriteError};
@@ -68,7 +70,7 @@ async fn conditions_decide(store: &dyn Store) {
     let existing = Stored {
         key: key.clone(),
         revision: Revision(1),
-        body: json!({ "value": 1 }),
+        body: Arc::new(json!({ "value": 1 })),
     };
     assert_eq!(
         refused,
@@ -230,10 +232,10 @@ async fn tenants_do_not_meet(store: &dyn Store) {
 
 async fn contents_come_back_as_they_were(store: &dyn Store) {
     let key = partition().key(&["kinds"]);
-    let body = json!({
+    let body = Arc::new(json!({
         "text": "", "unicode": "ü\u{0}\u{202e}", "list": [], "nested": {"empty": {}, "null": null},
         "large": u64::MAX, "negative": -1, "true": true, "list of kinds": [1, "1", [null]],
-    });
+    }));
     let expires_at = Some("2100-01-01T00:00:00Z".parse().expect("a time"));
     let condition = Condition::Absent;
     let write = Write::Put {

@@ -1,7 +1,8 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -15,21 +16,32 @@ use super::{
 /// The table in memory, for tests and the simulation.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    items: Mutex<BTreeMap<Key, Item>>,
+    partitions: Mutex<Partitions>,
     queries: AtomicUsize,
 }
+
+/// Items by their partition and their sort key.
+type Partitions = HashMap<Partition, BTreeMap<String, Item>>;
 
 #[derive(Debug, Clone)]
 struct Item {
     revision: u64,
     order: Option<i64>,
-    body: serde_json::Value,
+    body: Arc<serde_json::Value>,
 }
 
 impl MemoryStore {
-    /// Returns every item, for checks that look at everything.
+    /// Returns every item, in the order of their keys, for checks that look at everything.
     pub fn dump(&self) -> Vec<Stored> {
-        self.items().iter().map(|(key, item)| stored(key, item)).collect()
+        let partitions = self.partitions();
+        let mut sorted: Vec<_> = partitions.iter().collect();
+        sorted.sort_by_key(|(partition, _)| *partition);
+        let items = sorted.into_iter().flat_map(|(partition, items)| {
+            items
+                .iter()
+                .map(|(sort, item)| stored(partition.stored_key(sort.clone()), item))
+        });
+        items.collect()
     }
 
     /// Returns how many pages were asked for, for checks of what a reader costs.
@@ -37,23 +49,27 @@ impl MemoryStore {
         self.queries.load(Ordering::Relaxed)
     }
 
-    fn items(&self) -> MutexGuard<'_, BTreeMap<Key, Item>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    fn partitions(&self) -> MutexGuard<'_, Partitions> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn stored(key: &Key, item: &Item) -> Stored {
+fn stored(key: Key, item: &Item) -> Stored {
     Stored {
-        key: key.clone(),
+        key,
         revision: Revision(item.revision),
-        body: item.body.clone(),
+        body: Arc::clone(&item.body),
     }
+}
+
+fn item<'p>(partitions: &'p Partitions, key: &Key) -> Option<&'p Item> {
+    partitions.get(key.partition())?.get(key.sort())
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
-        Ok(self.items().get(key).map(|item| stored(key, item)))
+        Ok(item(&self.partitions(), key).map(|item| stored(key.clone(), item)))
     }
 
     async fn query(
@@ -64,24 +80,28 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.queries.fetch_add(1, Ordering::Relaxed);
-        let items = self.items();
-        let start = partition.stored_key(prefix.to_owned());
-        let mut found = items
-            .range(start..)
-            .take_while(|(key, _)| key.partition() == partition && key.sort().starts_with(prefix))
-            .filter(|(key, _)| after.is_none_or(|after| key.sort() > after.sort()))
-            .map(|(key, item)| stored(key, item));
-        let page = found.by_ref().take(limit).collect();
+        let partitions = self.partitions();
+        let start = match after.map(Key::sort) {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut found = partitions
+            .get(partition)
+            .into_iter()
+            .flat_map(|items| items.range::<str, _>((start, Bound::Unbounded)))
+            .take_while(|(sort, _)| sort.starts_with(prefix));
+        let page = found.by_ref().take(limit);
+        let page = page.map(|(sort, item)| stored(partition.stored_key(sort.clone()), item));
         Ok(Page {
-            items: page,
+            items: page.collect(),
             more: found.next().is_some(),
         })
     }
 
     async fn write(&self, writes: &[Write]) -> Result<(), WriteError> {
-        let mut items = self.items();
+        let mut partitions = self.partitions();
         for (index, write) in writes.iter().enumerate() {
-            let existing = items.get(write.key());
+            let existing = item(&partitions, write.key());
             let order = match write {
                 Write::Put { order, .. } => *order,
                 Write::Delete { .. } | Write::Check { .. } => None,
@@ -94,7 +114,7 @@ impl Store for MemoryStore {
                 Condition::Newer => existing.is_none_or(|item| item.order < order),
             };
             if !holds {
-                let existing = existing.map(|item| stored(write.key(), item));
+                let existing = existing.map(|item| stored(write.key().clone(), item));
                 return Err(WriteError::Conflict(Conflict {
                     index: Some(index),
                     existing,
@@ -104,18 +124,19 @@ impl Store for MemoryStore {
         for write in writes {
             match write {
                 Write::Put { key, body, order, .. } => {
-                    let revision = items.get(key).map_or(0, |item| item.revision) + 1;
-                    items.insert(
-                        key.clone(),
-                        Item {
-                            revision,
-                            order: *order,
-                            body: body.clone(),
-                        },
-                    );
+                    let revision = item(&partitions, key).map_or(0, |item| item.revision) + 1;
+                    let item = Item {
+                        revision,
+                        order: *order,
+                        body: Arc::clone(body),
+                    };
+                    let items = partitions.entry(key.partition().clone()).or_default();
+                    items.insert(key.sort().to_owned(), item);
                 }
                 Write::Delete { key, .. } => {
-                    items.remove(key);
+                    if let Some(items) = partitions.get_mut(key.partition()) {
+                        items.remove(key.sort());
+                    }
                 }
                 Write::Check { .. } => {}
             }

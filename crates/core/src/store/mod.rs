@@ -9,6 +9,8 @@ pub mod contract;
 mod key;
 mod memory;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -59,8 +61,8 @@ pub struct Stored {
     pub key: Key,
     /// Changes with every write of the item.
     pub revision: Revision,
-    /// The item's content.
-    pub body: serde_json::Value,
+    /// The item's content, shared with a store that has it in memory.
+    pub body: Arc<serde_json::Value>,
 }
 
 /// Counts the writes of an item, from 1.
@@ -70,7 +72,7 @@ pub struct Revision(pub u64);
 impl Stored {
     /// Reads the content as the type that its key stands for.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
-        serde_json::from_value(self.body.clone()).map_err(|source| StoreError::Corrupt {
+        T::deserialize(&*self.body).map_err(|source| StoreError::Corrupt {
             key: self.key.to_string(),
             source,
         })
@@ -85,7 +87,7 @@ pub enum Write {
         /// Where to.
         key: Key,
         /// The whole content.
-        body: serde_json::Value,
+        body: Arc<serde_json::Value>,
         /// What must hold before.
         condition: Condition,
         /// What [`Condition::Newer`] compares, in an order that the caller chooses (milliseconds, say).
@@ -134,7 +136,7 @@ impl Write {
         let body = serde_json::to_value(value).expect("records can be written as JSON");
         Self::Put {
             key,
-            body,
+            body: Arc::new(body),
             condition,
             order: None,
             expires_at: None,

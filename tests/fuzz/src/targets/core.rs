@@ -219,7 +219,7 @@ fn stored_item(input: &[u8]) {
     let Ok(body) = serde_json::from_slice::<Value>(input) else {
         return;
     };
-    let store = Arc::new(Garbled { body });
+    let store = Arc::new(Garbled { body: Arc::new(body) });
     let (operator, Party { scope, connection }) = (OperatorScope::of_this_process(), &*PARTY);
     let id = &connection.integration.id;
     let digest = Digest::of(b"");
@@ -291,13 +291,13 @@ static PARTY: LazyLock<Party> = LazyLock::new(|| {
 
 /// A table with the keys of [`STORE`], all of whose items hold the same; for a single read, all others are there, too.
 struct Garbled {
-    body: Value,
+    body: Arc<Value>,
 }
 
 impl Garbled {
     fn garble(&self, item: Stored) -> Stored {
         Stored {
-            body: self.body.clone(),
+            body: Arc::clone(&self.body),
             ..item
         }
     }

@@ -29,12 +29,12 @@ pub(super) enum Item {
 
 impl Item {
     pub(super) fn of(key: &Key) -> Option<Self> {
-        let partition: Vec<&str> = key.partition().as_str().split('#').collect();
-        let sort: Vec<&str> = key.sort().split('#').collect();
-        match (&partition[..], &sort[..]) {
-            (["T", tenant, "image", digest], ["scan", version])
-                if *version == CATALOG_VERSION.to_string() =>
-            {
+        let mut parts = [""; 8];
+        let partition = split(key.partition().as_str(), &mut parts);
+        let mut parts = [""; 8];
+        let sort = split(key.sort(), &mut parts);
+        match (partition, sort) {
+            (["T", tenant, "image", digest], ["scan", version]) if version.parse() == Ok(CATALOG_VERSION) => {
                 Some(Self::Scan {
                     tenant: tenant.parse().ok()?,
                     digest: digest.parse().ok()?,
@@ -57,4 +57,17 @@ impl Item {
             _ => None,
         }
     }
+}
+
+/// Cuts a part of a key into its parts; what has more of them than there is room for is nothing that is known here.
+fn split<'p, 't>(text: &'t str, parts: &'p mut [&'t str; 8]) -> &'p [&'t str] {
+    let mut count = 0;
+    for part in text.split('#') {
+        let Some(place) = parts.get_mut(count) else {
+            return &[];
+        };
+        *place = part;
+        count += 1;
+    }
+    &parts[..count]
 }

@@ -28,8 +28,13 @@ pub(crate) struct Told {
     noted: BTreeMap<(TenantId, NotificationId), Value>,
     announced: BTreeSet<(TenantId, NotificationId)>,
     /// What was sent where, by the address and the message's id.
-    sent: BTreeMap<(String, String), Sent>,
+    sent: BTreeMap<Place, Sent>,
+    /// What each process sends just now.
+    sending: BTreeMap<u64, BTreeSet<Place>>,
 }
+
+/// An address, and a message's id.
+type Place = (String, String);
 
 struct Sent {
     body: Digest,
@@ -54,7 +59,10 @@ impl Told {
 
     /// Notes that an invocation ended; one that died may not have noted what was taken.
     pub(crate) fn end(&mut self, process: u64, is_done: bool) {
-        for sent in self.sent.values_mut().filter(|sent| sent.by == Some(process)) {
+        for place in self.sending.remove(&process).unwrap_or_default() {
+            let Some(sent) = self.sent.get_mut(&place).filter(|sent| sent.by == Some(process)) else {
+                continue;
+            };
             sent.by = None;
             sent.is_over |= is_done && sent.is_taken;
             sent.is_taken = sent.is_over;
@@ -179,6 +187,7 @@ impl State {
             format!("{} is sent as {content}, and noted is {noted:?}", signed.id)
         })?;
         let place = (url.as_str().to_owned(), signed.id.clone());
+        told.sending.entry(process).or_default().insert(place.clone());
         let sent = told.sent.entry(place).or_insert(Sent {
             body: Digest::of(body),
             by: None,

@@ -120,11 +120,11 @@ impl ReadRegistryScan for Process {
 const PAGE: usize = 3;
 
 /// Cuts a page out of a list; a token is the number of the next thing, whatever has come or gone in between.
-fn page<T>(all: Vec<T>, next: Option<&PageToken>) -> Listing<T> {
+fn page<T>(all: impl ExactSizeIterator<Item = T>, next: Option<&PageToken>) -> Listing<T> {
     let start: usize = next.and_then(|token| token.0.parse().ok()).unwrap_or_default();
     let (count, end) = (all.len(), start + PAGE);
     Listing {
-        items: all.into_iter().skip(start).take(PAGE).collect(),
+        items: all.skip(start).take(PAGE).collect(),
         next: (end < count).then(|| PageToken(end.to_string())),
     }
 }
@@ -138,7 +138,7 @@ impl ListRegistry for Process {
         next: Option<&PageToken>,
     ) -> Result<Listing<RepositoryName>, EcrError> {
         self.ecr("ecr:DescribeRepositories", session, registry, |state| {
-            page(state.ecr.repositories(registry), next)
+            page(state.ecr.repositories(registry).into_iter(), next)
         })
         .await
     }
@@ -152,9 +152,9 @@ impl ListRegistry for Process {
     ) -> Result<Option<Listing<(Digest, EcrImage)>>, EcrError> {
         let spot = (registry.clone(), repository.clone());
         self.ecr("ecr:DescribeImages", session, registry, |state| {
-            let images = state.ecr.images(&spot).into_iter();
-            let images: Vec<_> = images.map(|(digest, image)| (digest, image.clone())).collect();
-            (!images.is_empty()).then(|| page(images, next))
+            let images = state.ecr.images(&spot);
+            let images = images.map(|(digest, image)| (digest, image.clone()));
+            (images.len() > 0).then(|| page(images, next))
         })
         .await
     }
@@ -249,7 +249,7 @@ impl Process {
     ) -> Result<Vec<Digest>, EcrError> {
         let spot = (registry.clone(), repository.clone());
         self.ecr(action, session, registry, |state| {
-            let images = state.ecr.images(&spot).into_iter();
+            let images = state.ecr.images(&spot);
             images.take(3).map(|(digest, _)| digest).collect()
         })
         .await

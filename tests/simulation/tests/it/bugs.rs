@@ -117,7 +117,7 @@ impl Wiring for TrustTheFirstDelivery {
                 index,
                 existing: Some(mut existing),
             }) => {
-                existing.body["settled"] = json!(true);
+                Arc::make_mut(&mut existing.body)["settled"] = json!(true);
                 let existing = Some(existing);
                 WriteError::Conflict(Conflict { index, existing })
             }

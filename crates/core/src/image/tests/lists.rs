@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -105,7 +106,7 @@ async fn happen(images: &Images, scope: &TenantScope, happening: &Happening) {
 /// What is stored, but for who did it and how often it was written.
 fn contents(store: &MemoryStore) -> BTreeMap<String, Value> {
     let contents = store.dump().into_iter().map(|item| {
-        let mut body = item.body;
+        let mut body = Arc::unwrap_or_clone(item.body);
         if let Some(fields) = body.as_object_mut() {
             fields.remove("request");
         }
