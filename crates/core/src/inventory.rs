@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     id::NotificationId,
-    image::{self, Cursor, FindingCounts, ImageSummary, List, Location, Presence},
+    image::{self, ChangeCounts, Cursor, FindingCounts, ImageSummary, List, Location, Presence},
     notification::{self, Notification},
     scope::TenantScope,
     store::{
@@ -85,6 +85,26 @@ impl ImageState {
     /// Tells whether the image is there, in some place, and not archived.
     pub fn is_live(&self) -> bool {
         self.live().next().is_some()
+    }
+
+    /// Tells whether a place is the one that lists show first.
+    pub fn is_shown_first(&self, location: &Location) -> bool {
+        let shown = self
+            .summary
+            .as_ref()
+            .and_then(|(_, summary)| summary.places.first());
+        shown.is_some_and(|place| {
+            (&place.account, &place.region, &place.repository)
+                == (&location.account, &location.region, &location.repository)
+        })
+    }
+
+    /// The writes that let lists show how the image differs from the one before it.
+    fn compared(&self, scope: &TenantScope, changes: ChangeCounts) -> Vec<Write> {
+        let summary = self.summary.as_ref();
+        summary.map_or_else(Vec::new, |(revision, summary)| {
+            image::compared(scope, (*revision, summary), changes)
+        })
     }
 
     /// Returns the places where the image is and can be used.

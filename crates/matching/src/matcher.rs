@@ -60,7 +60,7 @@ pub enum Rematched {
 }
 
 /// How often somebody else may be faster.
-const ATTEMPTS: usize = 4;
+pub(crate) const ATTEMPTS: usize = 4;
 
 impl Matcher {
     /// Makes a matcher that has loaded nothing yet.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use portwarden_core::{
     id::{NotificationId, TenantId},
-    image::Location,
+    image::{ChangeCounts, Location},
     inventory::{ImageState, TagPlace, Tagged},
     notification::{Notification, NotificationKind, TellError},
     scope::TenantScope,
@@ -16,7 +16,7 @@ use portwarden_report::{
     ChangeReason, ChangedPlace, Changes, FindingsChanged, ImageFindings, Report, Snapshot, compare,
 };
 
-use crate::{Loaded, MatchError, Matcher};
+use crate::{Loaded, MatchError, Matcher, matcher::ATTEMPTS};
 
 /// What a tag named before, and the tags that named it.
 type Moved = BTreeMap<Option<Digest>, (Option<Tagged>, Vec<TagPlace>)>;
@@ -31,10 +31,18 @@ impl Matcher {
         digest: &Digest,
         trace: Option<TraceId>,
     ) -> Result<(), MatchError> {
+        for _ in 1..ATTEMPTS {
+            let state = self.inventory().image(scope, digest).await?;
+            match self.compare_tags_of(scope, digest, &state, trace).await {
+                Err(MatchError::Overtaken) => {}
+                done => return done,
+            }
+        }
         let state = self.inventory().image(scope, digest).await?;
         self.compare_tags_of(scope, digest, &state, trace).await
     }
 
+    /// Compares once, by what was known of the image a moment ago.
     pub(crate) async fn compare_tags_of(
         &self,
         scope: &TenantScope,
@@ -56,21 +64,27 @@ impl Matcher {
                     observed_at: location.observed_at,
                 };
                 let moved = self.inventory().moved_tags(scope, digest, location).await?;
-                for (before, places) in by_image_before(moved).into_values() {
+                let moved = by_image_before(moved);
+                // Of several images before it, lists show the difference from the one that the console compares it with.
+                let newest = moved.values().filter_map(|(before, _)| *before);
+                let newest = newest.max_by_key(|before| before.observed_at);
+                let newest = newest.filter(|_| state.is_shown_first(location));
+                for (before, places) in moved.into_values() {
                     let places: Vec<&TagPlace> = places.iter().collect();
-                    let mut news = None;
+                    let (mut news, mut counts) = (None, None);
                     if let Some(before) = before {
                         if report.is_none() {
                             report = self.report(scope, digest, matching.catalog_version).await?;
                         }
                         let place = ChangedPlace::with_tags(location, places.iter().map(|place| &place.tag));
-                        news = self
+                        (news, counts) = self
                             .news_of_tags(scope, before, report.as_ref(), (location, place), trace)
                             .await?;
                     }
+                    let shown = counts.filter(|_| before == newest).map(|counts| (state, counts));
                     let is_moved = self
                         .inventory()
-                        .move_tags(scope, &places, &to, news.as_ref())
+                        .move_tags(scope, &places, &to, news.as_ref(), shown)
                         .await?;
                     if !is_moved {
                         return Err(MatchError::Overtaken);
@@ -90,10 +104,10 @@ impl Matcher {
         report: Option<&Report>,
         (location, place): (&Location, ChangedPlace),
         trace: Option<TraceId>,
-    ) -> Result<Option<Notification>, MatchError> {
+    ) -> Result<(Option<Notification>, Option<ChangeCounts>), MatchError> {
         let old = self.report(scope, &before.digest, before.catalog_version).await?;
         let (Some(old), Some(report), Some(loaded)) = (old, report, self.database().await?) else {
-            return Ok(None);
+            return Ok((None, None));
         };
         let (was, is) = (self.find(&old, &loaded)?, self.find(report, &loaded)?);
         let [one, other] = [Snapshot::of_report(&old, &was), Snapshot::of_report(report, &is)];
@@ -115,7 +129,12 @@ impl Matcher {
             places: vec![place],
             trace,
         };
-        Ok(event.notification(&changes, &was, &is))
+        let counts = ChangeCounts {
+            before: before.digest,
+            new: changes.new.len(),
+            fixed: changes.fixed.len(),
+        };
+        Ok((event.notification(&changes, &was, &is), Some(counts)))
     }
 
     /// Queues what is noted; whoever crashes before it is found by whoever comes again.

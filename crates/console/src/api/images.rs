@@ -44,6 +44,20 @@ pub(crate) struct ImageView {
     scan: Option<ScanView>,
     /// How many findings count; none if its packages were not compared with advisories yet.
     findings: Option<CountsView>,
+    /// How it differed, when it came, from the image that a tag of it named before; none if there was none.
+    changes: Option<DifferenceView>,
+}
+
+/// How an image differs from the one before it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DifferenceView {
+    /// The digest of the image before.
+    #[schema(value_type = String)]
+    before: Digest,
+    /// How many findings count now and did not before.
+    new: usize,
+    /// How many counted before and are gone.
+    fixed: usize,
 }
 
 /// How many findings of an image count.
@@ -124,6 +138,11 @@ impl From<ImageSummary> for ImageView {
             findings: summary.findings.map(|findings| CountsView {
                 by_severity: findings.by_severity,
                 fixable: findings.fixable,
+            }),
+            changes: summary.changes.map(|changes| DifferenceView {
+                before: changes.before,
+                new: changes.new,
+                fixed: changes.fixed,
             }),
         }
     }

@@ -61,13 +61,15 @@ pub(super) async fn overview(
 #[derive(Default)]
 pub(super) struct ListQuery {
     repository: String,
+    /// What is in one of the image's tags.
+    tag: String,
     after: String,
 }
 
 /// How many images a page shows.
 const IMAGES: usize = 25;
 
-/// Shows the newest images, or those of one repository.
+/// Shows the newest images, or those of one repository, or of these the ones with a tag.
 pub(super) async fn list(
     State(console): State<Console>,
     member: Member,
@@ -83,33 +85,47 @@ pub(super) async fn list(
         "" => None,
         text => Some(parse_repository(text).ok_or(Refusal::NotFound)?),
     };
+    let tag = query.tag.trim();
     let repositories = console.images.repositories(scope, None, None, 100).await?.items;
     let (images, next) = if let Some(repository) = &repository {
-        let located = console
-            .images
-            .in_repository(scope, repository, after.as_ref(), IMAGES)
-            .await?;
+        let (images, after) = (&console.images, after.as_ref());
+        let located = match tag {
+            "" => images.in_repository(scope, repository, after, IMAGES).await?,
+            tag => {
+                images
+                    .in_repository_tagged(scope, repository, tag, after, IMAGES)
+                    .await?
+            }
+        };
         let mut images = Vec::with_capacity(located.items.len());
         for entry in &located.items {
             images.extend(console.images.summary(scope, &entry.digest).await?);
         }
         (images, located.next)
     } else {
-        let newest = console.images.newest(scope, after.as_ref(), IMAGES).await?;
+        let (images, after) = (&console.images, after.as_ref());
+        let newest = match tag {
+            "" => images.newest(scope, after, IMAGES).await?,
+            tag => images.newest_tagged(scope, tag, after, IMAGES).await?,
+        };
         (newest.items, newest.next)
     };
     let is_connected = !images.is_empty() || !console.integrations.list(scope).await?.is_empty();
     let next = next.map(|next| {
         let repository = repository.as_ref().map(repository_value).unwrap_or_default();
-        format!(
-            "/tenants/{}/images?repository={repository}&after={next}",
-            member.tenant.id
-        )
+        let query = [
+            ("repository", &*repository),
+            ("tag", tag),
+            ("after", &next.to_string()),
+        ];
+        let query = serde_urlencoded::to_string(query).unwrap_or_default();
+        format!("/tenants/{}/images?{query}", member.tenant.id)
     });
     let view = ImagesPage {
         tenant: &member.tenant.id,
         images: &images,
         repository: repository.as_ref(),
+        tag,
         repositories: &repositories,
         next,
         is_later: after.is_some(),

@@ -8,7 +8,7 @@ use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
     clock::Clock as _,
     id::{IntegrationId, Region, RequestId},
-    image::{Claimed, Location, Presence, ScanResult},
+    image::{ChangeCounts, Claimed, Location, Presence, ScanResult},
     inventory::{Entry, Matching, PackageKey, TagPlace, Tagged},
     object::{Document, WriteObject as _},
     problem::Problem,
@@ -63,17 +63,29 @@ async fn heartbeat(State(world): State<Arc<World>>, Json(place): Json<Place>) {
 
 #[derive(Deserialize)]
 struct Flaw {
-    #[serde(default)]
-    check: Option<Check>,
-    #[serde(default)]
+    check: Check,
+    code: String,
     message: String,
-    #[serde(default)]
     fix: String,
+    /// Whether it could not be found out, rather than failed.
+    #[serde(default)]
+    unknown: bool,
 }
 
-async fn flaw(State(world): State<Arc<World>>, Json(flaw): Json<Flaw>) {
-    let problem = Problem::new("some_flaw", flaw.message, flaw.fix);
-    *world.flaw.lock().unwrap() = flaw.check.map(|check| (check, Outcome::Failed(problem)));
+async fn flaw(State(world): State<Arc<World>>, Json(flaw): Json<Option<Flaw>>) {
+    *world.flaw.lock().unwrap() = flaw.map(|flaw| {
+        let problem = Problem {
+            code: flaw.code.into(),
+            message: flaw.message,
+            fix: flaw.fix,
+        };
+        let outcome = if flaw.unknown {
+            Outcome::Unknown(problem)
+        } else {
+            Outcome::Failed(problem)
+        };
+        (flaw.check, outcome)
+    });
 }
 
 #[derive(Deserialize)]
@@ -203,6 +215,24 @@ async fn index(world: &World, scanned: &Scanned) {
         .await
         .unwrap();
     let places: Vec<&TagPlace> = moved.iter().map(|(place, _)| place).collect();
+    let state = world.inventory.image(&scope, digest).await.unwrap();
+    let mut shown = None;
+    if let Some(before) = moved.iter().find_map(|(_, before)| *before) {
+        // Packages have a flaw each, and the last ones went.
+        let old = world
+            .images
+            .summary(&scope, &before.digest)
+            .await
+            .unwrap()
+            .unwrap();
+        let counted: usize = old.findings.unwrap().by_severity.values().sum();
+        let counts = ChangeCounts {
+            before: before.digest,
+            new: scanned.packages.saturating_sub(counted),
+            fixed: counted.saturating_sub(scanned.packages),
+        };
+        shown = Some((&state, counts));
+    }
     let to = Tagged {
         digest: *digest,
         catalog_version: CATALOG_VERSION,
@@ -211,7 +241,7 @@ async fn index(world: &World, scanned: &Scanned) {
     assert!(
         world
             .inventory
-            .move_tags(&scope, &places, &to, None)
+            .move_tags(&scope, &places, &to, None, shown)
             .await
             .unwrap()
     );

@@ -9,6 +9,7 @@ import urllib.request
 
 from playwright.sync_api import expect, sync_playwright
 
+import verdicts
 from driver import Browser, audit, is_the_same_page, mark, tab_to
 
 CONSOLE, ISSUER, WORLD = os.environ["CONSOLE"], os.environ["ISSUER"], os.environ["WORLD"]
@@ -22,7 +23,7 @@ expect.set_options(timeout=15_000)
 
 def world(path, **what):
     """Lets something happen outside of the console."""
-    request = urllib.request.Request(f"{WORLD}/{path}", json.dumps(what).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(f"{WORLD}/{path}", json.dumps(what or None).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         body = answer.read()
     return json.loads(body) if body else None
@@ -102,27 +103,24 @@ def connects_the_classic_way(browser):
     expect(card.get_by_text("watched", exact=True)).to_be_visible()
 
 
-CHECKS = [
-    "role_arn", "not_ours", "same_account", "role_free", "opens_with_external_id", "session_account", "canary", "refuses_none",
-    "refuses_others", "trust_policy", "credentials", "ecr_get_authorization_token", "ecr_batch_get_image", "template_version",
-]
-
-
 def every_failure_shows_its_cause_and_fix_and_is_tested_again(browser, integration):
     page = browser.person("ada")
     page.goto(f"{ROOT}/integrations/{integration}")
     card = region(page)
-    for check in CHECKS:
-        cause, fix = f"{check} failed {HOSTILE}", f"mend {check}: {HOSTILE}"
-        world("flaw", check=check, message=cause, fix=fix)
+    sentences = verdicts.sentences()
+    flaws = [(check, code, *sentences[code]) for code, check in verdicts.IN_MEMORY.items()]
+    flaws += [(check, "some_flaw", f"{check} failed {HOSTILE}", f"mend {check}: {HOSTILE}") for check in ["role_arn", "event_path"]]
+    for check, code, cause, fix in flaws:
+        is_unknown = code in verdicts.MAY_PASS
+        world("flaw", check=check, code=code, message=cause, fix=fix, unknown=is_unknown)
         card.get_by_role("button", name="Test again").first.click()
-        problem = card.locator(".problem")
-        expect(problem).to_contain_text(f"{check} failed {SHOWN}")
-        expect(problem).to_contain_text(f"mend {check}: {SHOWN}")
-        expect(card.locator(".step.bad")).to_have_count(1)
-        expect(card).to_contain_text("to be mended")
+        problem = card.locator(".problem").filter(has=page.locator("code.code", has_text=re.compile(f"^{code}$")))
+        expect(problem).to_contain_text(cause.replace(HOSTILE, SHOWN))
+        expect(problem).to_contain_text(fix.replace(HOSTILE, SHOWN))
+        expect(card.locator(".step.unsure" if is_unknown else ".step.bad")).to_have_count(1)
+        expect(card).to_contain_text("not known" if is_unknown else "to be mended")
         problem.get_by_role("button", name="Copy the fix").click()
-        assert page.evaluate("navigator.clipboard.readText()").startswith(f"mend {check}: <script>")
+        assert page.evaluate("navigator.clipboard.readText()").startswith(fix.replace(HOSTILE, "<script>"))
     audit(page, "a failure")
     world("flaw")
     card.get_by_role("button", name="Test again").first.click()
@@ -183,14 +181,31 @@ def images_are_found(browser, digest):
     expect(page.get_by_text("Nothing is called “<nothing>”.")).to_be_visible()
 
 
+def images_are_found_by_their_tags(browser):
+    page = browser.person("ada")
+    page.goto(f"{ROOT}/images")
+    page.get_by_label("Tag", exact=True).fill("NIGHT")
+    page.keyboard.press("Enter")
+    rows = page.get_by_role("main").get_by_role("row")
+    expect(rows).to_have_count(2)
+    expect(rows.last).to_contain_text("nightly")
+    page.get_by_label("Repository", exact=True).select_option(label="shop/web · eu-central-1 · 111122223333")
+    expect(rows).to_have_count(2)
+    expect(page.get_by_label("Tag", exact=True)).to_have_value("NIGHT")
+    page.get_by_label("Tag", exact=True).fill("<b>")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("There is no image here with “<b>” in a tag.")).to_be_visible()
+
+
 def what_changed_is_told(browser, integration):
     other = world("push", integration=integration, repository="shop/web", tag="nightly")["digest"]
     world("report", digest=other, name=HOSTILE, packages=8)
     digest = world("push", integration=integration, repository="shop/web", tag="1.4", build=2)["digest"]
     world("report", digest=digest, name=HOSTILE, packages=90)
     page = browser.person("ada")
-    page.goto(f"{ROOT}/images/{digest}")
-    page.get_by_role("link", name="Changes").click()
+    page.goto(f"{ROOT}/images")
+    row = page.get_by_role("row", name="1.4").filter(has_text=digest[7:19])
+    row.get_by_role("link", name="0 new, 30 gone since the image before it").click()
     expect(page.get_by_text("Compared with what 1.4 named before")).to_be_visible()
     expect(page.get_by_text("30 went", exact=False)).to_be_visible()
     expect(page.locator("table.rows").first).to_contain_text("the package went")
@@ -398,7 +413,7 @@ def somebody_signs_out(browser):
 def everybody_can_read_every_page(browser, integration, digest, webhook):
     paths = {
         "overview": "", "integrations": "/integrations", "connect": "/integrations/new", "classic": "/integrations/new?way=classic",
-        "integration": f"/integrations/{integration}", "remove": f"/integrations/{integration}/remove", "images": "/images",
+        "integration": f"/integrations/{integration}", "remove": f"/integrations/{integration}/remove", "images": "/images", "images-tag": "/images?tag=night",
         "findings": f"/images/{digest}", "packages": f"/images/{digest}?view=packages", "layers": f"/images/{digest}?view=layers",
         "changes": f"/images/{digest}?view=changes", "search": "/search?q=shop", "search-package": "/search?q=p1",
         "notifications": "/notifications", "webhook": f"/notifications/{webhook}", "webhook-remove": f"/notifications/{webhook}/remove",
@@ -429,6 +444,7 @@ def main():
         digest = run(a_push_and_its_report_appear_by_themselves, integration)
         run(images_are_found, digest)
         newer = run(what_changed_is_told, integration)
+        run(images_are_found_by_their_tags)
         run(credentials_are_replaced, integration)
         run(a_region_is_added, integration)
         run(an_operator_puts_back_what_was_given_up)

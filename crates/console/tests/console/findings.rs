@@ -123,7 +123,12 @@ async fn flawed_as(world: &World, content: &[u8], tag: &str, flaws: Flaws<'_>) -
         catalog_version: CATALOG,
         observed_at: location.observed_at,
     };
-    assert!(inventory.move_tags(&scope, &places, &to, None).await.unwrap());
+    assert!(
+        inventory
+            .move_tags(&scope, &places, &to, None, None)
+            .await
+            .unwrap()
+    );
     world.clock.advance(std::time::Duration::from_mins(1));
     digest
 }

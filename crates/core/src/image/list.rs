@@ -22,6 +22,9 @@ const MAX_PLACES: usize = 5;
 /// How many tags of a place a list shows; ECR allows a thousand.
 const MAX_TAGS: usize = 10;
 
+/// How many entries of a list are looked through for a page of those that are wanted.
+const LOOKED_THROUGH: usize = 1000;
+
 /// An image as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageSummary {
@@ -42,6 +45,20 @@ pub struct ImageSummary {
     /// How many findings count; none if its packages were not compared with advisories yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<FindingCounts>,
+    /// How it differed from the image before it when it came; none if a tag named it as its first, or if it was never told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangeCounts>,
+}
+
+/// How an image differs from the one that a tag of it named before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeCounts {
+    /// The image before.
+    pub before: Digest,
+    /// How many findings count now and did not before.
+    pub new: usize,
+    /// How many counted before and are gone.
+    pub fixed: usize,
 }
 
 /// How many findings of an image count.
@@ -175,6 +192,7 @@ impl ImageSummary {
         locations: impl Iterator<Item = &'a Location> + Clone,
         scan: Option<LatestScan>,
         findings: Option<FindingCounts>,
+        changes: Option<ChangeCounts>,
     ) -> Option<Self> {
         let (known_at, known_by) = locations
             .clone()
@@ -204,6 +222,7 @@ impl ImageSummary {
             place_count: present.len(),
             scan,
             findings,
+            changes,
         })
     }
 }
@@ -298,6 +317,11 @@ fn newest_first(partition: &Partition, time: Timestamp, digest: &Digest) -> Key 
     partition.key(&[&format!("{backwards:020}"), &digest.to_string()])
 }
 
+/// Tells whether a tag has a text in it that is written in lower case.
+fn contains(tag: &Tag, text: &str) -> bool {
+    tag.as_str().to_ascii_lowercase().contains(text)
+}
+
 impl Images {
     /// Returns a page of a tenant's images that lie anywhere, the newest first: one query of the table.
     pub async fn newest(
@@ -318,6 +342,43 @@ impl Images {
         limit: usize,
     ) -> Result<List<Located>, StoreError> {
         self.list(&repository.images(scope), "", after, limit).await
+    }
+
+    /// Returns images that have a tag with this text in it, the newest first, of the next thousand images: one query of the
+    /// table.
+    ///
+    /// There may be none among them and more behind them. Of an image, the tags count that the list shows.
+    pub async fn newest_tagged(
+        &self,
+        scope: &TenantScope,
+        text: &str,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<List<ImageSummary>, StoreError> {
+        let text = text.to_ascii_lowercase();
+        let is_wanted = |image: &ImageSummary| {
+            let mut tags = image.places.iter().flat_map(|place| &place.tags);
+            tags.any(|tag| contains(tag, &text))
+        };
+        self.look_through(&images(scope), after, limit, is_wanted).await
+    }
+
+    /// Does the same within a repository, where all tags count.
+    pub async fn in_repository_tagged(
+        &self,
+        scope: &TenantScope,
+        repository: &RepositoryId,
+        text: &str,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<List<Located>, StoreError> {
+        let text = text.to_ascii_lowercase();
+        let is_wanted = |located: &Located| match &located.location.presence {
+            Presence::Present { tags, .. } => tags.iter().any(|tag| contains(tag, &text)),
+            Presence::Deleted => false,
+        };
+        self.look_through(&repository.images(scope), after, limit, is_wanted)
+            .await
     }
 
     /// Returns a page of a tenant's repositories, or of one registry's, in the order of their names: all in which an image
@@ -342,6 +403,37 @@ impl Images {
     ) -> Result<Option<ImageSummary>, StoreError> {
         let stored = self.store.get(&summary_key(scope, digest)).await?;
         stored.map(|stored| stored.parse()).transpose()
+    }
+
+    async fn look_through<T: DeserializeOwned>(
+        &self,
+        partition: &Partition,
+        after: Option<&Cursor>,
+        limit: usize,
+        is_wanted: impl Fn(&T) -> bool + Send,
+    ) -> Result<List<T>, StoreError> {
+        let after = after.map(|cursor| cursor.behind(partition));
+        let page = self
+            .store
+            .query(partition, "", after.as_ref(), LOOKED_THROUGH)
+            .await?;
+        let mut found = List::empty();
+        let mut last = None;
+        for item in &page.items {
+            let entry = item.parse()?;
+            if !is_wanted(&entry) {
+                continue;
+            }
+            if found.items.len() == limit {
+                found.next = last.map(Cursor::at);
+                return Ok(found);
+            }
+            found.items.push(entry);
+            last = Some(&item.key);
+        }
+        let looked_at = page.items.last().filter(|_| page.more);
+        found.next = looked_at.map(|item| Cursor::at(&item.key));
+        Ok(found)
     }
 
     pub(super) async fn list<T: DeserializeOwned>(

@@ -27,10 +27,11 @@ use crate::{
 };
 
 pub use list::{
-    Cursor, CursorError, FindingCounts, ImageSummary, LatestScan, List, Located, PlaceSummary, RepositoryId,
+    ChangeCounts, Cursor, CursorError, FindingCounts, ImageSummary, LatestScan, List, Located, PlaceSummary,
+    RepositoryId,
 };
 pub(crate) use place::KnownPlace;
-pub(crate) use record::{SUMMARY, counted};
+pub(crate) use record::{SUMMARY, compared, counted};
 pub use scan::{Claimed, FinishError, Released, ScanLease, ScanResult, ScanSummary};
 pub use waiting::WaitingImage;
 

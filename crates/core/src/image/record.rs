@@ -8,7 +8,7 @@ use portwarden_oci::Digest;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    FindingCounts, ImageSummary, KnownPlace, LatestScan, Located, Location, RepositoryId,
+    ChangeCounts, FindingCounts, ImageSummary, KnownPlace, LatestScan, Located, Location, RepositoryId,
     list::{newest_key, repository_key},
     place::Forgetting,
     scan::ScanRecord,
@@ -243,7 +243,9 @@ impl ImageRecord {
     fn push_summary(&self, scope: &TenantScope, writes: &mut Vec<Write>) {
         let locations = self.locations.iter().map(|item| &item.body);
         let findings = self.matching.as_ref().and_then(Matching::findings);
-        let Some(summary) = ImageSummary::of(self.digest, locations, self.latest_scan(), findings) else {
+        let changes = self.summary.as_ref().and_then(|before| before.body.changes);
+        let Some(summary) = ImageSummary::of(self.digest, locations, self.latest_scan(), findings, changes)
+        else {
             return;
         };
         writes.push(Write::put(
@@ -280,17 +282,39 @@ pub(crate) fn counted(
     (revision, summary): (Revision, &ImageSummary),
     findings: Option<FindingCounts>,
 ) -> Vec<Write> {
-    if summary.findings == findings {
-        return Vec::new();
-    }
     let now = ImageSummary {
         findings,
         ..summary.clone()
     };
+    shown(scope, (revision, summary), &now)
+}
+
+/// The writes that let lists show how an image differs from the one before it.
+pub(crate) fn compared(
+    scope: &TenantScope,
+    (revision, summary): (Revision, &ImageSummary),
+    changes: ChangeCounts,
+) -> Vec<Write> {
+    let now = ImageSummary {
+        changes: Some(changes),
+        ..summary.clone()
+    };
+    shown(scope, (revision, summary), &now)
+}
+
+/// The writes that let lists show something else of an image that stays where it is in them.
+fn shown(
+    scope: &TenantScope,
+    (revision, before): (Revision, &ImageSummary),
+    now: &ImageSummary,
+) -> Vec<Write> {
+    if now == before {
+        return Vec::new();
+    }
     let key = summary_key(scope, &now.digest);
-    let mut writes = vec![Write::put(key, &now, Condition::Unchanged(revision))];
+    let mut writes = vec![Write::put(key, now, Condition::Unchanged(revision))];
     if now.place_count > 0 {
-        writes.push(Write::put(newest_key(scope, &now), &now, Condition::None));
+        writes.push(Write::put(newest_key(scope, now), now, Condition::None));
     }
     writes
 }

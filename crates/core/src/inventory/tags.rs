@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use portwarden_oci::{Digest, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 
-use super::Inventory;
+use super::{ImageState, Inventory};
 use crate::{
     id::{IntegrationId, Region},
-    image::{Location, Presence},
+    image::{ChangeCounts, Location, Presence},
     notification::{self, Notification},
     scope::TenantScope,
     store::{Condition, Key, Partition, Revision, StoreError, Write, try_write},
@@ -52,7 +52,7 @@ struct Record {
     before: Option<Tagged>,
 }
 
-/// So many tags are moved in one transaction, besides what is told of it.
+/// So many tags are moved in one transaction, besides what is told and shown of it.
 const AT_ONCE: usize = 90;
 
 /// Of so many of its tags it is looked up what they named before an image: people look at one, and most have a few.
@@ -147,14 +147,15 @@ impl Inventory {
         Ok(newest)
     }
 
-    /// Notes that tags name another image now, unless somebody else did meanwhile, together with what is told of it; tells
-    /// whether it did.
+    /// Notes that tags name another image now, together with what is told and shown of it, unless somebody else did
+    /// meanwhile or the image has changed since its state was read; tells whether it did.
     pub async fn move_tags(
         &self,
         scope: &TenantScope,
         places: &[&TagPlace],
         to: &Tagged,
         mut news: Option<&Notification>,
+        mut shown: Option<(&ImageState, ChangeCounts)>,
     ) -> Result<bool, StoreError> {
         for some in places.chunks(AT_ONCE) {
             let put = |place: &&TagPlace| {
@@ -168,6 +169,9 @@ impl Inventory {
             let mut writes: Vec<Write> = some.iter().map(put).collect();
             if let Some(news) = news.take() {
                 writes.extend(notification::note(scope, &to.digest, news));
+            }
+            if let Some((state, changes)) = shown.take() {
+                writes.extend(state.compared(scope, changes));
             }
             if !try_write(&*self.store, &writes).await? {
                 return Ok(false);

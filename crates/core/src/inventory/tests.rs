@@ -405,21 +405,7 @@ async fn lists_show_how_many_findings_count() {
         store,
     } = world();
     let (images, digest) = (Images::new(store.clone()), image("a"));
-    let location = |minute: i64| Location {
-        integration: IntegrationId::generate(&OsRandomness),
-        account: "111122223333".parse().unwrap(),
-        region: "eu-central-1".parse().unwrap(),
-        repository: "shop/web".parse().unwrap(),
-        presence: Presence::Present {
-            tags: BTreeSet::new(),
-            pushed_at: Some(Timestamp::UNIX_EPOCH + minute.minutes()),
-            archived: false,
-        },
-        observed_at: Timestamp::UNIX_EPOCH + minute.minutes(),
-        known_by: KnownBy::Event,
-        known_at: Timestamp::UNIX_EPOCH,
-    };
-    images.observe(&scope, &digest, &location(0)).await.unwrap();
+    images.observe(&scope, &digest, &place(&[], 0)).await.unwrap();
     let before = inventory.image(&scope, &digest).await.unwrap();
     let found = Matching {
         counts: [("high".to_owned(), 2)].into(),
@@ -427,7 +413,7 @@ async fn lists_show_how_many_findings_count() {
         ..matching(Some(1))
     };
     // It is pushed again meanwhile: the entry of the list lies elsewhere now, and what was read is no more.
-    images.observe(&scope, &digest, &location(1)).await.unwrap();
+    images.observe(&scope, &digest, &place(&[], 60)).await.unwrap();
     assert!(
         !inventory
             .keep_matching(&scope, &digest, &before, &found, None)
@@ -444,29 +430,34 @@ async fn lists_show_how_many_findings_count() {
     let listed = async || images.newest(&scope, None, 10).await.unwrap().items;
     assert_eq!(listed().await.len(), 1);
     assert_eq!(listed().await[0].findings, found.findings());
-    images.observe(&scope, &digest, &location(2)).await.unwrap();
+    images.observe(&scope, &digest, &place(&[], 120)).await.unwrap();
     assert_eq!(listed().await[0].findings, found.findings());
     let summary = images.summary(&scope, &digest).await.unwrap().unwrap();
     assert_eq!(summary, listed().await[0]);
 }
 
-/// Lets tags of a place name an image, as ECR said at a time.
-async fn tag(world: &World, name: &str, tags: &[&str], at: i64) -> Location {
-    let observed_at = Timestamp::from_second(at).unwrap();
-    let location = Location {
+/// A place where an image was pushed with tags, so many seconds after the epoch.
+fn place(tags: &[&str], seconds: i64) -> Location {
+    let at = Timestamp::from_second(seconds).unwrap();
+    Location {
         integration: IntegrationId::operator(),
         account: "111122223333".parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
         repository: "shop/web".parse().unwrap(),
         presence: Presence::Present {
             tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
-            pushed_at: None,
+            pushed_at: Some(at),
             archived: false,
         },
-        observed_at,
+        observed_at: at,
         known_by: KnownBy::Event,
-        known_at: observed_at,
-    };
+        known_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// Lets tags of a place name an image, as ECR said at a time.
+async fn tag(world: &World, name: &str, tags: &[&str], at: i64) -> Location {
+    let location = place(tags, at);
     let World { inventory, scope, .. } = world;
     let moved = inventory
         .moved_tags(scope, &image(name), &location)
@@ -476,9 +467,14 @@ async fn tag(world: &World, name: &str, tags: &[&str], at: i64) -> Location {
     let to = Tagged {
         digest: image(name),
         catalog_version: 1,
-        observed_at,
+        observed_at: location.observed_at,
     };
-    assert!(inventory.move_tags(scope, &places, &to, None).await.unwrap());
+    assert!(
+        inventory
+            .move_tags(scope, &places, &to, None, None)
+            .await
+            .unwrap()
+    );
     location
 }
 
@@ -522,4 +518,52 @@ async fn the_image_before_is_the_one_that_a_tag_named_before() {
         ..a.clone()
     };
     assert_eq!(before("a", &elsewhere).await, None);
+}
+
+#[tokio::test]
+async fn lists_show_how_an_image_differed_when_it_came_whatever_comes_after() {
+    let World {
+        store,
+        inventory,
+        scope,
+    } = world();
+    let (images, digest) = (Images::new(store), image("a"));
+    let location = |seconds: i64| place(&["latest"], seconds);
+    images.observe(&scope, &digest, &location(1)).await.unwrap();
+    let changes = ChangeCounts {
+        before: image("b"),
+        new: 2,
+        fixed: 1,
+    };
+    let keep = async |is_read_before: bool| {
+        let state = inventory.image(&scope, &digest).await.unwrap();
+        if !is_read_before {
+            images.observe(&scope, &digest, &location(9)).await.unwrap();
+        }
+        let moved = inventory
+            .moved_tags(&scope, &digest, &location(10))
+            .await
+            .unwrap();
+        let places: Vec<&TagPlace> = moved.iter().map(|(place, _)| place).collect();
+        let to = Tagged {
+            digest,
+            catalog_version: 1,
+            observed_at: Timestamp::from_second(10).unwrap(),
+        };
+        let moved = inventory.move_tags(&scope, &places, &to, None, Some((&state, changes)));
+        moved.await.unwrap()
+    };
+    assert!(!keep(false).await, "the image has changed since it was read");
+    let listed = async || images.newest(&scope, None, 10).await.unwrap().items;
+    assert_eq!(listed().await[0].changes, None, "nothing of it was done");
+    assert!(keep(true).await);
+    assert_eq!(listed().await[0].changes, Some(changes));
+    images.observe(&scope, &digest, &location(20)).await.unwrap();
+    let state = inventory.image(&scope, &digest).await.unwrap();
+    let found = matching(Some(1));
+    let kept = inventory.keep_matching(&scope, &digest, &state, &found, None);
+    assert!(kept.await.unwrap());
+    assert_eq!(listed().await[0].changes, Some(changes));
+    let summary = images.summary(&scope, &digest).await.unwrap().unwrap();
+    assert_eq!(summary, listed().await[0]);
 }

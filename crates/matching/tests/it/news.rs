@@ -37,9 +37,12 @@ async fn an_image_is_compared_with_the_one_that_its_tag_named_before() {
         panic!("{event:#?}")
     };
     assert_eq!(place.tags, ["latest".parse().unwrap()], "the other one is new");
+    assert_eq!(world.shown(&old).await, None, "there was none before");
+    assert_eq!(world.shown(&new).await, Some((old, 1, 1)));
     // An older image that is tagged again is news, too, and needs no scan.
     world.observe("old", &["latest"]).await;
     world.tell(&old).await;
+    assert_eq!(world.shown(&old).await, Some((new, 1, 1)));
     let told = world.told().await;
     assert_eq!(told.len(), 1);
     assert_eq!(news(&told[0]), (vec!["EX-1"], vec!["EX-2"]));
@@ -54,6 +57,12 @@ async fn an_image_without_other_findings_is_no_news_and_is_compared_with_next_ti
         world.tell(&image).await;
     }
     assert_eq!(world.told().await, []);
+    let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+    assert_eq!(
+        world.shown(&two).await,
+        Some((one, 0, 0)),
+        "that nothing changed is shown"
+    );
     let fixed = world.scan("three", &["latest"], &["pkg:npm/a@3.0.0"]).await;
     world.tell(&fixed).await;
     let told = world.told().await;
@@ -138,6 +147,10 @@ async fn with_crashes_anywhere(is_rematch: bool) {
         let told = world.told().await;
         let ids: BTreeSet<_> = told.iter().map(|event| &event.id).collect();
         assert_eq!(ids.len(), 1, "crash at write {crash}: {told:#?}");
+        if !is_rematch {
+            let shown = world.shown(&image).await;
+            assert_eq!(shown, Some((old, 0, 1)), "crash at write {crash}");
+        }
         assert_eq!(told[0].changes.counts.fixed, 1);
         // Twice only if the process died between queueing and noting that.
         assert!(

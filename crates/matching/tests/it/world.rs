@@ -178,6 +178,14 @@ impl World {
             .unwrap();
     }
 
+    /// Returns which image lists say was before an image, and how many findings came and went since.
+    pub(crate) async fn shown(&self, digest: &Digest) -> Option<(Digest, usize, usize)> {
+        let images = Images::new(self.table.clone());
+        let summary = images.summary(&self.scope, digest).await.unwrap().unwrap();
+        let changes = summary.changes?;
+        Some((changes.before, changes.new, changes.fixed))
+    }
+
     /// Takes what is on its way to the notifier.
     pub(crate) async fn told(&self) -> Vec<FindingsChanged> {
         let mut told = Vec::new();

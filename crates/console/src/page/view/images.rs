@@ -24,6 +24,8 @@ pub struct ImagesPage<'a> {
     pub images: &'a [ImageSummary],
     /// The one repository that is shown, if not all are.
     pub repository: Option<&'a RepositoryId>,
+    /// What is in a tag of each image that is shown; empty if all are.
+    pub tag: &'a str,
     /// The repositories to choose from.
     pub repositories: &'a [RepositoryId],
     /// Where the next page is.
@@ -57,12 +59,14 @@ pub fn page(view: &ImagesPage<'_>) -> Markup {
     html! {
         h1 { "Images" }
         (search::field(view.tenant, ""))
-        @if view.repositories.len() > 1 || view.repository.is_some() { (choice(view, &root)) }
+        @if !view.repositories.is_empty() { (choice(view, &root)) }
         div #images data-live {
             @if view.images.is_empty() { (nothing(view)) } @else { (rows(view.tenant, view.images, view.now)) }
             nav.pager aria-label="Pages" {
                 @if view.is_later { a.button.quiet href=(root) { "Newest" } }
-                @if let Some(next) = &view.next { a.button.quiet href=(next) rel="next" { "Older" } }
+                @if let Some(next) = &view.next {
+                    a.button.quiet href=(next) rel="next" { @if view.images.is_empty() { "Look further back" } @else { "Older" } }
+                }
             }
         }
     }
@@ -80,6 +84,8 @@ fn choice(view: &ImagesPage<'_>, root: &str) -> Markup {
                     }
                 }
             }
+            label for="tag" { "Tag" }
+            input #tag type="text" name="tag" value=(view.tag) maxlength="128" placeholder="part of it" spellcheck="false" autocapitalize="none";
             button.quiet type="submit" { "Show" }
         }
     }
@@ -106,7 +112,11 @@ pub fn parse_repository(value: &str) -> Option<RepositoryId> {
 fn nothing(view: &ImagesPage<'_>) -> Markup {
     html! {
         div.empty.card {
-            @if view.is_later || view.repository.is_some() {
+            @if !view.tag.is_empty() && view.next.is_some() {
+                p { "None of the images that were looked through has a tag with “" (shown(view.tag)) "” in it." }
+            } @else if !view.tag.is_empty() {
+                p { "There is no image here with “" (shown(view.tag)) "” in a tag." }
+            } @else if view.is_later || view.repository.is_some() {
                 p { "There is no image here." }
             } @else if view.is_connected {
                 h2 { "No image is known yet" }
@@ -159,7 +169,7 @@ fn row(tenant: &TenantId, image: &ImageSummary, now: Timestamp) -> Markup {
             }
             td data-label="Pushed" { (time(image.since)) }
             td data-label="Known by" { (known_by(image.known_by)) }
-            td data-label="Findings" { (counts(image)) }
+            td data-label="Findings" { (counts(image)) (changes(tenant, image)) }
             td data-label="Report" { (report(image, now)) }
         }
     }
@@ -185,6 +195,22 @@ pub fn counts(image: &ImageSummary) -> Markup {
                     }
                 }
                 @if findings.fixable > 0 { div.dim { (findings.fixable) " with a fix" } }
+            }
+        }
+    }
+}
+
+/// Says how an image differed from the one before it when it came, and leads to what it was.
+fn changes(tenant: &TenantId, image: &ImageSummary) -> Markup {
+    html! {
+        @if let Some(changes) = image.changes {
+            div {
+                a.since href={ "/tenants/" (tenant) "/images/" (image.digest) "?view=changes" } title="since the image before it" {
+                    @if changes.new + changes.fixed == 0 { "as before" } @else {
+                        (changes.new) " new, " (changes.fixed) " gone"
+                    }
+                    span.unseen { " since the image before it" }
+                }
             }
         }
     }

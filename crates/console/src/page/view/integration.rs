@@ -385,7 +385,8 @@ fn region_actions(view: &IntegrationPage<'_>, region: &RegionConnection, checkli
         @if let (Some(generation), Some(until)) = (generation, region.renewal_until) {
             (renewal(region, generation.saturating_add(1), until))
         }
-        @if is_classic(region) { (role_form(view, region, false)) }
+        // What a stack says of its role later counts more than what was typed.
+        @if region.claim.is_none() || is_classic(region) { (role_form(view, region, false)) }
     }
 }
 
@@ -394,7 +395,7 @@ fn renewal(region: &RegionConnection, generation: u32, until: Timestamp) -> Mark
     html! {
         div.turn-card {
             p {
-                strong { "A new password is expected until " (time(until)) "." }
+                strong { "A new password is expected; the wait for it ends " (time(until)) "." }
                 " Update the stack with the template that it has, set " code { "CredentialGeneration" } " to "
                 strong { (generation) } ", and keep the other parameters. The old password works for 24 hours after the first use of "
                 "the new one, so that no event is lost."

@@ -156,7 +156,7 @@ fn navigation(frame: &Frame<'_>, visitor: Visitor<'_>) -> Markup {
                 }
             }
             @if let Some(tenant) = frame.tenant {
-                span.tenant { span.unseen { "Tenant: " } (shown(tenant.name)) }
+                span.tenant title=(shown(tenant.name)) { span.unseen { "Tenant: " } (shown(tenant.name)) }
             }
         }
     }

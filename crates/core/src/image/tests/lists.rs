@@ -302,6 +302,69 @@ async fn the_first_page_is_one_query_however_many_images_there_are() {
 }
 
 #[tokio::test]
+async fn images_with_a_tag_are_found_a_query_for_each_thousand() {
+    let store = Arc::new(Counting::default());
+    let scope = TenantScope::of(TenantId::generate(&OsRandomness));
+    let images = Images::new(store.clone());
+    let named = |number: u32| Digest::of(&number.to_be_bytes());
+    for number in 0..2_500_u32 {
+        let tags: &[&str] = match number {
+            3 | 1_600 | 2_400 => &["latest", "RC-7"],
+            _ => &["1"],
+        };
+        let location = Location {
+            repository: "shop/web".parse().unwrap(),
+            presence: Presence::Present {
+                tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+                pushed_at: Some(at(i64::from(number))),
+                archived: false,
+            },
+            ..pushed(0, i64::from(number))
+        };
+        images.observe(&scope, &named(number), &location).await.unwrap();
+    }
+    let repository = RepositoryId {
+        account: "111122223333".parse().unwrap(),
+        region: "us-east-1".parse().unwrap(),
+        repository: "shop/web".parse().unwrap(),
+    };
+    let pages = async |limit: usize, is_one_repository: bool| {
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            store.calls.store(0, Ordering::SeqCst);
+            let after_it: Option<&Cursor> = after.as_ref();
+            let (found, next): (Vec<Digest>, _) = if is_one_repository {
+                let page = images
+                    .in_repository_tagged(&scope, &repository, "rc-7", after_it, limit)
+                    .await
+                    .unwrap();
+                (page.items.iter().map(|found| found.digest).collect(), page.next)
+            } else {
+                let page = images
+                    .newest_tagged(&scope, "rc-7", after_it, limit)
+                    .await
+                    .unwrap();
+                (page.items.iter().map(|found| found.digest).collect(), page.next)
+            };
+            assert_eq!(store.calls.load(Ordering::SeqCst), 1);
+            pages.push(found);
+            match next {
+                Some(next) => after = Some(next),
+                None => return pages,
+            }
+        }
+    };
+    for is_one_repository in [false, true] {
+        // 2,499 to 1,500, 1,499 to 500, and the rest.
+        let by_thousands = [vec![named(2_400), named(1_600)], vec![], vec![named(3)]];
+        assert_eq!(pages(50, is_one_repository).await, by_thousands);
+        // A full page ends with what is on it, and the next thousand begins there.
+        let one_each = [vec![named(2_400)], vec![named(1_600)], vec![], vec![named(3)]];
+        assert_eq!(pages(1, is_one_repository).await, one_each);
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_cursor_and_a_foreign_tenant_see_nothing_of_others() {
     let images = Images::new(Arc::new(MemoryStore::default()));
     let [mine, theirs] = [(); 2].map(|()| TenantScope::of(TenantId::generate(&OsRandomness)));
