@@ -12,7 +12,7 @@ use portwarden_core::{
     tenant_template,
 };
 use reqwest::{StatusCode, Url, header};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
@@ -203,11 +203,16 @@ impl Launched {
 
     /// Sends an event once, and returns the endpoint's answer: whether EventBridge tries again is not ours here.
     pub async fn send(&self, event: &Value) -> Result<StatusCode, LocalError> {
+        self.send_with(event, &self.auth.password).await
+    }
+
+    /// Sends an event once with another password than the stack's.
+    pub async fn send_with(&self, event: &Value, password: &SecretString) -> Result<StatusCode, LocalError> {
         let failed = |error: reqwest::Error| LocalError::call("send an event", error);
         let client = reqwest::Client::builder().no_proxy().build().map_err(failed)?;
         let sent = client
             .post(self.events_url.clone())
-            .basic_auth(&self.auth.username, Some(self.auth.password.expose_secret()))
+            .basic_auth(&self.auth.username, Some(password.expose_secret()))
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
             .body(event.to_string())
             .send();

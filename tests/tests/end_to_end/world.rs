@@ -179,7 +179,12 @@ impl World {
         let group = format!("/aws/lambda/{}-{}", self.cloud.stack().name, service.name());
         let request = json!({"logGroupName": group});
         let found = self
-            .json_api("logs", "Logs_20140328.FilterLogEvents", &request)
+            .json_api(
+                self.cloud.operator(),
+                "logs",
+                "Logs_20140328.FilterLogEvents",
+                &request,
+            )
             .await;
         let events = found["events"].as_array().unwrap().iter();
         events
@@ -196,9 +201,11 @@ impl World {
         let arn = format!("arn:aws:sqs:{}:{}:subscriber", operator.region(), operator.id());
         let rule =
             json!({"Name": "all", "EventBusName": bus, "EventPattern": "{\"source\": [\"portwarden\"]}"});
-        self.json_api("events", "AWSEvents.PutRule", &rule).await;
+        self.json_api(operator, "events", "AWSEvents.PutRule", &rule)
+            .await;
         let target = json!({"Rule": "all", "EventBusName": bus, "Targets": [{"Id": "queue", "Arn": arn}]});
-        self.json_api("events", "AWSEvents.PutTargets", &target).await;
+        self.json_api(operator, "events", "AWSEvents.PutTargets", &target)
+            .await;
         queue
     }
 
@@ -229,11 +236,17 @@ impl World {
         aws_sdk_sqs::Client::new(&self.cloud.operator().sdk_config())
     }
 
-    /// Calls an API that has the JSON protocol, as the operator's root.
-    async fn json_api(&self, service: &str, target: &str, request: &Value) -> Value {
+    /// Calls an API that has the JSON protocol, as an account's root.
+    pub(crate) async fn json_api(
+        &self,
+        account: &Account,
+        service: &str,
+        target: &str,
+        request: &Value,
+    ) -> Value {
         let answer = Client::new()
             .post(self.cloud.emulator_endpoint())
-            .header("authorization", authorization(self.cloud.operator(), service))
+            .header("authorization", authorization(account, service))
             .header("x-amz-target", target)
             .header("content-type", "application/x-amz-json-1.1")
             .body(request.to_string())

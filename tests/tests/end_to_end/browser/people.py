@@ -1,6 +1,5 @@
-"""People use the console of the local cloud. Wishes go out on standard output, and their answers come in."""
+"""People use the console of the local cloud."""
 
-import json
 import os
 import re
 import sys
@@ -8,35 +7,18 @@ import traceback
 
 from playwright.sync_api import expect, sync_playwright
 
+import failures
+from cloud import (
+    ADMINISTRATOR, CONSOLE, READER, REGION, ROOT, STRANGER, TENANT, connect_the_classic_way, heartbeat_until_taken, integration_of,
+    region, wish,
+)
 from driver import Browser, audit, is_the_same_page, mark, tab_to
 
-CONSOLE, ISSUER = os.environ["CONSOLE"], os.environ["ISSUER"]
-TENANT, OTHER, OTHER_INTEGRATION = os.environ["TENANT"], os.environ["OTHER_TENANT"], os.environ["OTHER_INTEGRATION"]
-WALK_THROUGH = os.environ["WALK_THROUGH"]
-ROOT = f"{CONSOLE}/tenants/{TENANT}"
-ADMINISTRATOR, READER, STRANGER = "demonstration-administrator", "demonstration-reader", "stranger"
-REGION = "eu-central-1"
+ISSUER, WALK_THROUGH = os.environ["ISSUER"], os.environ["WALK_THROUGH"]
+OTHER, OTHER_INTEGRATION = os.environ["OTHER_TENANT"], os.environ["OTHER_INTEGRATION"]
 
 # A function's first start, a scan and a test of a role on a busy machine.
 expect.set_options(timeout=60_000)
-
-
-def wish(what, **how):
-    """Asks for something to happen outside of the console."""
-    print(json.dumps({"wish": what} | how), flush=True)
-    return json.loads(sys.stdin.readline())
-
-
-def region(page):
-    return page.locator(f"#region-{REGION}")
-
-
-def heartbeat_until_taken(page):
-    for _ in range(60):
-        if wish("heartbeat")["status"] == 202:
-            return
-        page.wait_for_timeout(1000)
-    raise AssertionError("no heartbeat was taken")
 
 
 def connects_the_quick_way_with_the_keyboard_alone(browser):
@@ -52,7 +34,7 @@ def connects_the_quick_way_with_the_keyboard_alone(browser):
     mark(page)
     wish("launch", link=link, account="555566667777")
     # It is not known yet, and what it says is a claim.
-    assert wish("heartbeat")["status"] == 429
+    assert wish("heartbeat", account="555566667777")["status"] == 429
     expect(page.get_by_text("Is AWS account 555566667777 yours?")).to_be_visible()
     assert is_the_same_page(page), "the page was loaded again"
     tab_to(page, page.get_by_role("button", name="Confirm account 555566667777"))
@@ -60,41 +42,19 @@ def connects_the_quick_way_with_the_keyboard_alone(browser):
     expect(page.get_by_text("Account 555566667777 is confirmed")).to_be_visible()
     expect(region(page).locator(".step.good")).to_have_count(5)
     mark(page)
-    heartbeat_until_taken(page)
+    heartbeat_until_taken(page, "555566667777")
     expect(region(page).get_by_text("watched", exact=True)).to_be_visible()
     assert is_the_same_page(page), "the page was loaded again"
-    return re.search(r"integrations/(i-[0-9a-z]{26})", page.url).group(1)
+    return integration_of(page)
 
 
 def connects_the_classic_way(browser):
     page = browser.person(ADMINISTRATOR)
-    page.goto(f"{ROOT}/integrations/new?way=classic")
-    page.get_by_label("Name", exact=True).fill("classic")
-    page.get_by_label(REGION).check(force=True)
-    password = page.get_by_label("Password", exact=True).input_value()
-    page.get_by_role("button", name="Go on").click()
-    link = page.get_by_role("link", name="Launch Stack").get_attribute("href")
-    role = wish("launch", link=link, account="666677778888", username="portwarden", password=password)["role"]
-    region(page).get_by_label("Trusted Role ARN").fill(role)
-    region(page).get_by_role("button", name="Save").click()
-    expect(region(page).locator(".step.good")).to_have_count(5)
-    heartbeat_until_taken(page)
+    connect_the_classic_way(page, "classic", "666677778888")
+    heartbeat_until_taken(page, "666677778888")
     expect(region(page).get_by_text("watched", exact=True)).to_be_visible()
     page.get_by_text("The sessions").click()
     expect(page.locator("#sessions-list")).to_contain_text("verify-")
-
-
-def another_tenants_role_is_refused_with_its_fix(browser):
-    page = browser.person(ADMINISTRATOR)
-    page.goto(f"{ROOT}/integrations/new")
-    page.get_by_label("Name", exact=True).fill("wrong")
-    page.get_by_label(REGION).check(force=True)
-    page.get_by_role("button", name="Go on").click()
-    page.get_by_text("Name the role yourself").click()
-    region(page).get_by_label("Trusted Role ARN").fill("arn:aws:iam::999900001111:role/nobody")
-    region(page).get_by_role("button", name="Save").click()
-    expect(region(page).locator(".problem")).to_contain_text("Fix:")
-    expect(region(page).get_by_role("button", name="Test again")).to_be_visible()
 
 
 def a_push_and_its_report_appear_without_reload(browser):
@@ -225,7 +185,7 @@ def main():
         run = browser.run
         quick = run(connects_the_quick_way_with_the_keyboard_alone)
         run(connects_the_classic_way)
-        run(another_tenants_role_is_refused_with_its_fix)
+        failures.run_all(run)
         digest = run(a_push_and_its_report_appear_without_reload)
         run(it_is_found_by_package_and_digest, digest)
         run(the_walk_throughs_button_pushes_another_image)
