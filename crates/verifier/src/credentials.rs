@@ -24,7 +24,7 @@ use crate::{
 pub(crate) fn are_wanted(region: &RegionConnection, claim: &Claim, reason: VerifyReason) -> bool {
     let newest = region.credentials.last();
     claim.secret.is_some()
-        && (newest.is_none_or(|newest| newest.generation != claim.generation)
+        && (newest.is_none_or(|newest| newest.generation < claim.generation)
             // It came with credentials that opened nothing.
             || reason == VerifyReason::Claim)
 }

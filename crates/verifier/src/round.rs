@@ -87,9 +87,9 @@ async fn look_around(
         loop {
             let page = context.directory.scheduled(slot, after.as_ref()).await?;
             let Some(last) = page.last().cloned() else { break };
-            let looks = page
-                .iter()
-                .map(async |scheduled| pass_over(metrics, scheduled, look(context, scheduled).await));
+            let looks = page.into_iter().map(|scheduled| async move {
+                pass_over(metrics, &scheduled, look(context, &scheduled).await)
+            });
             let mut looks = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
             while let Some(look) = looks.next().await {
                 let Look { told, left } = look?.unwrap_or_default();

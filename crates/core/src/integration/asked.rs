@@ -70,7 +70,11 @@ impl Connection {
     pub fn next_generation(&self, region: &Region) -> Result<u32, NoRotation> {
         let region = self.regions.get(region).ok_or(NoRotation::UnknownRegion)?;
         match &region.claim {
-            Some(claim) if claim.secret.is_some() => Ok(claim.generation.saturating_add(1)),
+            Some(claim) if claim.secret.is_some() => {
+                // The claim may be an old message that came late.
+                let known = region.credentials.last().map_or(0, |newest| newest.generation);
+                Ok(claim.generation.max(known).saturating_add(1))
+            }
             _ => Err(NoRotation::Chosen),
         }
     }

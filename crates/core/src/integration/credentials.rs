@@ -108,12 +108,17 @@ impl Integrations {
 }
 
 /// Keeps the credentials that were in use and the newest ones; tells whether `new` is new.
+///
+/// What led to them may be an old message that came late: what is new is a later generation, and none goes back.
 fn add(credentials: &mut Vec<Credential>, new: &Credential) -> bool {
     let is_known = |known: &Credential| known.username == new.username && known.hash == new.hash;
     if let Some(newest) = credentials.last_mut().filter(|newest| is_known(newest)) {
-        newest.generation = new.generation;
+        newest.generation = newest.generation.max(new.generation);
         return false;
     }
+    let next = credentials
+        .last()
+        .map_or(1, |newest| newest.generation.saturating_add(1));
     // Of two, the newer one is replaced as long as nothing came with it: the older one may still be in use.
     if credentials.len() > 1 {
         let unused = credentials
@@ -121,7 +126,10 @@ fn add(credentials: &mut Vec<Credential>, new: &Credential) -> bool {
             .is_some_and(|newest| newest.first_used_at.is_none());
         credentials.remove(usize::from(unused));
     }
-    credentials.push(new.clone());
+    credentials.push(Credential {
+        generation: new.generation.max(next),
+        ..new.clone()
+    });
     true
 }
 
@@ -156,5 +164,23 @@ mod tests {
         assert!(add(&mut kept, &four));
         assert_eq!(generations(&kept), [3, 4]);
         assert_eq!(kept[1].first_used_at, None);
+    }
+
+    #[test]
+    fn a_message_that_comes_late_takes_no_generation_back() {
+        let salt = Salt::generate(&OsRandomness);
+        let [one, two] = [1, 2].map(|generation| credential(&salt, generation));
+        let mut kept = Vec::new();
+        add(&mut kept, &one);
+        // The stack has made the second, and what leads to them is what it said before.
+        let late = |credential: &Credential| Credential {
+            generation: 1,
+            ..credential.clone()
+        };
+        assert!(add(&mut kept, &late(&two)));
+        assert_eq!(generations(&kept), [1, 2]);
+        assert!(!add(&mut kept, &two));
+        assert!(!add(&mut kept, &late(&two)));
+        assert_eq!(generations(&kept), [1, 2]);
     }
 }
