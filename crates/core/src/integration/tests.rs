@@ -10,7 +10,7 @@ use crate::{
     problem::Problem,
     random::OsRandomness,
     scope::OperatorScope,
-    store::{MemoryStore, Store, StoreError},
+    store::{Interleaved, MemoryStore, Store, StoreError},
     verdict::Probe,
 };
 
@@ -36,7 +36,10 @@ fn role(text: &str) -> RoleArn {
 
 impl World {
     fn new() -> Self {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        Self::over(Arc::new(MemoryStore::default()))
+    }
+
+    fn over(store: Arc<dyn Store>) -> Self {
         Self {
             integrations: Integrations::new(store.clone()),
             directory: Directory::new(store),
@@ -253,6 +256,56 @@ async fn an_integration_is_bound_to_one_account() {
     assert!(
         matches!(moved, Err(RecordVerdictError::OtherAccount)),
         "{moved:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_role_is_proven_in_no_account_but_the_one_that_is_confirmed() {
+    // The tenant names another account while a role in the first one is being proven, at every moment of it.
+    let elsewhere: AccountId = "444455556666".parse().unwrap();
+    let mut ends = Vec::new();
+    for (confirm_after, record_after) in (0..8).flat_map(|n| [(n, 0), (0, n)]) {
+        let world = World::over(Arc::new(Interleaved::default()));
+        let party = world.party().await;
+        let account = role(ROLE).account().clone();
+        world
+            .integrations
+            .confirm_account(&party.scope, &party.id, &account)
+            .await
+            .unwrap();
+        let wait = async |turns| {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        };
+        let (confirmed, _) = tokio::join!(
+            async {
+                wait(confirm_after).await;
+                world
+                    .integrations
+                    .confirm_account(&party.scope, &party.id, &elsewhere)
+                    .await
+                    .unwrap()
+            },
+            async {
+                wait(record_after).await;
+                world
+                    .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+                    .await
+            },
+        );
+        let connection = world.connection(&party).await;
+        if connection.regions[&region()].trust.is_proven() {
+            assert_eq!(connection.integration.account, Some(account.clone()));
+            assert_eq!(confirmed, Confirmed::OtherAccount(account));
+        } else {
+            assert_eq!(confirmed, Confirmed::Now);
+        }
+        ends.push(confirmed == Confirmed::Now);
+    }
+    assert!(
+        ends.contains(&true) && ends.contains(&false),
+        "both come first somewhere"
     );
 }
 

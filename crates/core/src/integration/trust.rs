@@ -13,7 +13,7 @@ use crate::{
     event::Claim,
     id::{AccountId, IntegrationId, Region},
     scope::TenantScope,
-    store::{Change, Condition, StoreError, Stored, Write, contended, try_write, update},
+    store::{Condition, StoreError, Stored, Write, contended, try_write},
     verdict::{Check, Conclusion, NOT_ASSUMABLE, Outcome, Verdict},
 };
 
@@ -173,7 +173,6 @@ impl Integrations {
             }
             let before = connection.trust.clone();
             let unchanged = |stored: &Stored| Condition::Unchanged(stored.revision);
-            let mut bind_account = false;
             if verdict.conclusion() == Conclusion::Trusted {
                 match (&integration.account, named_by) {
                     (Some(account), _) if account != role.account() => {
@@ -181,7 +180,6 @@ impl Integrations {
                     }
                     (None, NamedBy::Tenant) => {
                         integration.account = Some(role.account().clone());
-                        bind_account = true;
                     }
                     (Some(_), _) | (None, NamedBy::Message(_)) => {}
                 }
@@ -213,7 +211,8 @@ impl Integrations {
                 unchanged(&stored_region),
             )];
             let key = stored_integration.key.clone();
-            writes.push(if bind_account {
+            // Written where a role becomes proven, changed or not: who confirms another account meanwhile has to look again.
+            writes.push(if now.is_proven() && !before.is_proven() {
                 Write::put(key, &integration, unchanged(&stored_integration))
             } else {
                 Write::Check {
@@ -243,33 +242,39 @@ impl Integrations {
         id: &IntegrationId,
         account: &AccountId,
     ) -> Result<Confirmed, StoreError> {
-        let is_bound = self
-            .find(scope, id)
-            .await?
-            .is_some_and(|connection| connection.regions.values().any(|region| region.trust.is_proven()));
-        let key = integration_item(scope, id);
-        update(
-            &*self.store,
-            &key,
-            |integration: Option<Integration>| match integration {
-                Some(integration) if integration.removed_at.is_none() => match &integration.account {
-                    Some(known) if known == account => Change::Keep(Confirmed::Before),
-                    Some(known) if is_bound => Change::Keep(Confirmed::OtherAccount(known.clone())),
-                    _ => {
-                        let account = Some(account.clone());
-                        Change::Put(
-                            Integration {
-                                account,
-                                ..integration
-                            },
-                            Confirmed::Now,
-                        )
-                    }
-                },
-                _ => Change::Keep(Confirmed::Missing),
-            },
-        )
-        .await
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.store.get(&integration_item(scope, id)).await? else {
+                return Ok(Confirmed::Missing);
+            };
+            let integration: Integration = stored.parse()?;
+            if integration.removed_at.is_some() {
+                return Ok(Confirmed::Missing);
+            }
+            if integration.account.as_ref() == Some(account) {
+                return Ok(Confirmed::Before);
+            }
+            // Read after the integration, whose revision changes when a role is proven.
+            if let Some(known) = &integration.account
+                && self.has_proven_role(scope, id).await?
+            {
+                return Ok(Confirmed::OtherAccount(known.clone()));
+            }
+            let confirmed = Integration {
+                account: Some(account.clone()),
+                ..integration
+            };
+            let write = Write::put(stored.key, &confirmed, Condition::Unchanged(stored.revision));
+            if try_write(&*self.store, &[write]).await? {
+                return Ok(Confirmed::Now);
+            }
+        }
+        Err(contended())
+    }
+
+    async fn has_proven_role(&self, scope: &TenantScope, id: &IntegrationId) -> Result<bool, StoreError> {
+        let connection = read_connection(&*self.store, scope, id).await?;
+        Ok(connection
+            .is_some_and(|connection| connection.regions.values().any(|region| region.trust.is_proven())))
     }
 
     async fn bind_role(

@@ -6,6 +6,8 @@
 //! ([`contract::check`]), and faults can be put between a rule and its storage anywhere.
 
 pub mod contract;
+#[cfg(test)]
+mod interleaved;
 mod key;
 mod memory;
 
@@ -15,6 +17,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(test)]
+pub(crate) use interleaved::Interleaved;
 pub(crate) use key::prefix;
 pub use key::{Key, Partition};
 pub use memory::MemoryStore;

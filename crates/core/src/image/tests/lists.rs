@@ -18,7 +18,7 @@ use crate::{
     id::TenantId,
     image::*,
     random::OsRandomness,
-    store::{Key, MemoryStore, Page, Partition, Store, Stored, Write, WriteError},
+    store::{Interleaved, Key, MemoryStore, Page, Partition, Store, Stored, Write, WriteError},
 };
 
 /// Something that happens to an image.
@@ -441,34 +441,6 @@ async fn what_lists_show_of_one_image_is_bounded() {
         (1_000, 10)
     );
     assert!(serde_json::to_string(&summary).unwrap().len() < 10_000);
-}
-
-/// A table whose callers take turns before each call.
-#[derive(Default)]
-struct Interleaved(MemoryStore);
-
-#[async_trait]
-impl Store for Interleaved {
-    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
-        tokio::task::yield_now().await;
-        self.0.get(key).await
-    }
-
-    async fn query(
-        &self,
-        partition: &Partition,
-        prefix: &str,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        tokio::task::yield_now().await;
-        self.0.query(partition, prefix, after, limit).await
-    }
-
-    async fn write(&self, writes: &[Write]) -> Result<(), WriteError> {
-        tokio::task::yield_now().await;
-        self.0.write(writes).await
-    }
 }
 
 /// A table that counts what it is asked.
