@@ -65,6 +65,11 @@ impl<'a, R: Read> Archive<'a, R> {
         }
     }
 
+    /// Returns how much of the place for what is large is taken by the layer's window, in bytes.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        self.input.window_bytes()
+    }
+
     /// Goes to the next entry, over what is left of the current one.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, PartialCode> {
         let mut extended = Extended::default();

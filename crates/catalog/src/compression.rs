@@ -50,7 +50,7 @@ pub(crate) enum Inflated<R: Read> {
     Zstd {
         decoder: Box<zstd::Decoder<'static, Whole<R>>>,
         /// For a large window, until the layer is read.
-        _place: Option<Place>,
+        place: Option<Place>,
     },
 }
 
@@ -82,15 +82,25 @@ impl<R: Read> Inflated<R> {
                 let (most, place) = if has_small_window {
                     (SMALL_WINDOW_LOG.min(limits.zstd_window_log), None)
                 } else {
-                    (limits.zstd_window_log, Some(limits.space.window(is_time_up)?))
+                    let bytes = 1 << limits.zstd_window_log;
+                    let place = limits.space.window(bytes, limits.large_bytes, is_time_up)?;
+                    (limits.zstd_window_log, Some(place))
                 };
                 decoder.window_log_max(most).map_err(broken)?;
                 Self::Zstd {
                     decoder: Box::new(decoder),
-                    _place: place,
+                    place,
                 }
             }
         })
+    }
+
+    /// Returns how much of the place for what is large is taken by a window, in bytes.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        match self {
+            Self::Zstd { place, .. } => place.as_ref().map_or(0, Place::window_bytes),
+            Self::None(_) | Self::Gzip(_) => 0,
+        }
     }
 }
 

@@ -233,12 +233,14 @@ impl<'a> Builder<'a> {
         cataloguer: &dyn Cataloguer,
         archive: &mut Archive<'_, R>,
     ) -> Result<(), PartialCode> {
+        let limits = self.limits;
+        let beside_window = limits.large_bytes.saturating_sub(archive.window_bytes());
+        let budget = cataloguer.budget(limits).min(beside_window.max(LARGE));
         match entry.kind {
-            EntryKind::File if entry.size > cataloguer.budget(self.limits) => {
+            EntryKind::File if entry.size > budget => {
                 self.note(PartialCode::FileBytes, &path);
             }
             EntryKind::File => {
-                let limits = self.limits;
                 let place = limits
                     .space
                     .file(entry.size, limits.large_bytes, self.is_time_up)?;

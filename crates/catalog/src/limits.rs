@@ -20,7 +20,7 @@ pub struct Limits {
     /// How large a file may be that a cataloguer reads, in bytes; a layer has one such file in memory at a time.
     pub file_bytes: u64,
     /// How large an rpm database may be, in bytes. It is held in memory as a whole, and every package in it takes about
-    /// 50 KB.
+    /// 50 KB. Beside a large window it is less: see [`Limits::large_bytes`].
     pub rpm_bytes: u64,
     /// How many bytes are kept at a time of what a program or an archive says of its packages: a list of modules, a
     /// manifest. Programs and archives themselves are looked through as they pass by and may be of any size.
@@ -40,8 +40,9 @@ pub struct Limits {
     /// How large a window Zstandard may ask for, as a power of two in bytes. 25 (32 MiB) is what the encoders of
     /// container tools use at most; over 23 (8 MiB) layers take turns.
     pub zstd_window_log: u32,
-    /// How many bytes of files over 1 MiB are in memory at a time, over all layers that share `space`; a layer whose
-    /// file does not fit waits for the others.
+    /// How many bytes of files over 1 MiB and of windows over 8 MiB are in memory at a time, over all layers that share
+    /// `space`; a layer whose file does not fit waits for the others. A file in a layer that has such a window itself
+    /// must fit beside it.
     pub large_bytes: u64,
     /// What layers that are catalogued at once share; clones of these limits share it, too.
     pub space: Space,
@@ -64,7 +65,7 @@ impl Default for Limits {
             kept_bytes: 64 << 20,
             image_bytes: 256 << 20,
             zstd_window_log: 25,
-            large_bytes: 48 << 20,
+            large_bytes: 56 << 20,
             space: Space::default(),
         }
     }

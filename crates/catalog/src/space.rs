@@ -21,7 +21,18 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Used {
     file_bytes: u64,
-    window: bool,
+    /// Of the one large window.
+    window_bytes: u64,
+}
+
+impl Used {
+    /// Tells whether so many bytes more have place within `total`; what is larger than that goes alone.
+    fn has_place(&self, bytes: u64, total: u64) -> bool {
+        match self.file_bytes.saturating_add(self.window_bytes) {
+            0 => true,
+            held => held.saturating_add(bytes) <= total,
+        }
+    }
 }
 
 /// What is large: smaller things are too many to take turns.
@@ -41,11 +52,13 @@ pub(crate) struct Place {
 enum Of {
     Small,
     File(u64),
-    Window,
+    Window(u64),
 }
 
 impl Space {
-    /// Waits until a file of `bytes` has place beside those that others hold; `total` is the place for all of them.
+    /// Waits until a file of `bytes` has place beside what others hold; `total` is the place for all of it.
+    ///
+    /// Who holds a window of that place itself must not ask for more than the window leaves.
     pub(crate) fn file(
         &self,
         bytes: u64,
@@ -56,7 +69,7 @@ impl Space {
             return Ok(self.place(Of::Small));
         }
         self.wait(is_time_up, |used| {
-            let has_place = used.file_bytes == 0 || used.file_bytes.saturating_add(bytes) <= total;
+            let has_place = used.has_place(bytes, total);
             if has_place {
                 used.file_bytes += bytes;
             }
@@ -65,10 +78,21 @@ impl Space {
         Ok(self.place(Of::File(bytes)))
     }
 
-    /// Waits until no other layer has a large window.
-    pub(crate) fn window(&self, is_time_up: &dyn Fn() -> bool) -> Result<Place, PartialCode> {
-        self.wait(is_time_up, |used| !std::mem::replace(&mut used.window, true))?;
-        Ok(self.place(Of::Window))
+    /// Waits until no other layer has a large window, and one of `bytes` has place beside the files that others hold.
+    pub(crate) fn window(
+        &self,
+        bytes: u64,
+        total: u64,
+        is_time_up: &dyn Fn() -> bool,
+    ) -> Result<Place, PartialCode> {
+        self.wait(is_time_up, |used| {
+            let has_place = used.window_bytes == 0 && used.has_place(bytes, total);
+            if has_place {
+                used.window_bytes = bytes;
+            }
+            has_place
+        })?;
+        Ok(self.place(Of::Window(bytes)))
     }
 
     fn place(&self, of: Of) -> Place {
@@ -95,6 +119,16 @@ impl Space {
     }
 }
 
+impl Place {
+    /// Returns how many bytes it has for a window.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        match self.of {
+            Of::Window(bytes) => bytes,
+            Of::Small | Of::File(_) => 0,
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let inner = &self.space.0;
@@ -103,7 +137,7 @@ impl Drop for Place {
             match self.of {
                 Of::Small => return,
                 Of::File(bytes) => used.file_bytes -= bytes,
-                Of::Window => used.window = false,
+                Of::Window(_) => used.window_bytes = 0,
             }
         }
         inner.freed.notify_all();
@@ -170,11 +204,29 @@ mod tests {
     #[test]
     fn one_window_is_open_at_a_time_and_small_files_wait_for_nobody() {
         let space = Space::default();
-        let window = space.window(&|| true).unwrap();
-        let full = space.file(TOTAL, TOTAL, &|| true).unwrap();
-        assert_eq!(space.window(&|| true).unwrap_err(), PartialCode::Time);
+        let window = |bytes| space.window(bytes, TOTAL, &|| true);
+        let held = window(2 * LARGE).unwrap();
+        assert_eq!(held.window_bytes(), 2 * LARGE);
+        assert_eq!(window(2 * LARGE).unwrap_err(), PartialCode::Time);
         space.file(LARGE, TOTAL, &|| true).unwrap();
-        drop((window, full));
-        space.window(&|| true).unwrap();
+        drop(held);
+        window(2 * LARGE).unwrap();
+    }
+
+    #[test]
+    fn files_and_a_window_share_their_place() {
+        let space = Space::default();
+        let file = |bytes| space.file(bytes, TOTAL, &|| true);
+        let window = |bytes| space.window(bytes, TOTAL, &|| true);
+        let open = window(6 * LARGE).unwrap();
+        let beside = file(4 * LARGE).unwrap();
+        assert_eq!(file(2 * LARGE).unwrap_err(), PartialCode::Time);
+        drop(beside);
+        assert_eq!(file(5 * LARGE).unwrap_err(), PartialCode::Time);
+        drop(open);
+        let full = file(TOTAL).unwrap();
+        assert_eq!(window(2 * LARGE).unwrap_err(), PartialCode::Time);
+        drop(full);
+        window(2 * TOTAL).unwrap();
     }
 }

@@ -71,6 +71,11 @@ impl<'a, R: Read> Unpacked<'a, R> {
         })
     }
 
+    /// Returns how much of the place for what is large is taken by a window, in bytes.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        self.inflated.window_bytes()
+    }
+
     /// Returns the next bytes, none only at the end.
     pub(crate) fn fill(&mut self) -> Result<&[u8], PartialCode> {
         if self.start == self.end {

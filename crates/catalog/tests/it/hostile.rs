@@ -508,16 +508,31 @@ fn a_bomb_stops_at_its_limit() {
     assert_eq!(codes(&layer), ["limit.unpacked"]);
 }
 
+/// Compresses with a window of this size.
+fn frame(content: &[u8], window_log: u32) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(window_log).unwrap();
+    encoder.include_contentsize(false).unwrap();
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_file_must_fit_beside_the_window_of_its_layer() {
+    let mut status = dpkg_status(&[("bash", "5.2")]);
+    status.push_str(&"\n".repeat(25 << 20));
+    let tar = Blob::new().file(STATUS, status).tar();
+    for (window_log, expected) in [(23, (vec!["bash"], vec![])), (24, (vec![], vec!["limit.file"]))] {
+        let layer = catalog(&frame(&tar, window_log), Compression::Zstd);
+        let names = names(&layer);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!((names, codes(&layer)), expected, "{window_log}");
+    }
+}
+
 #[test]
 fn windows_have_a_limit_that_further_frames_keep_to() {
     let tar = one_package().tar();
-    let frame = |content: &[u8], window_log: u32| {
-        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-        encoder.window_log(window_log).unwrap();
-        encoder.include_contentsize(false).unwrap();
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
-    };
     let read = |blob: &[u8]| {
         let layer = catalog(blob, Compression::Zstd);
         (names(&layer), codes(&layer))
