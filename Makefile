@@ -2,13 +2,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run invoke test simulate faults fuzz bench build cli fmt lint deploy clean prerequisites
+.PHONY: help run invoke test simulate faults fuzz mutants bench build cli fmt lint deploy clean prerequisites
 
 # make run ONCE=1 ends after the report; IMAGE=oci:DIR or a registry reference takes the sample's place; PORT= is the
 # emulator's port. ADVISORIES= is a directory in the layout of OSV's bulk files, an address of such files, or osv for OSV's
 # own, which are read over the network only then. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
 # tests/fuzz/seeds, SECONDS_EACH= is how long each is tried. make faults
-# PUSHES= is how many images are pushed, SEED= which calls fail. make bench ONLY='scan push' takes names of sets from
+# PUSHES= is how many images are pushed, SEED= which calls fail. make mutants FILE= takes one source file. make bench ONLY='scan push' takes names of sets from
 # tests/bench/README.md.
 ONCE ?=
 IMAGE ?=
@@ -20,6 +20,7 @@ SECONDS_EACH ?= 60
 PUSHES ?= 1000
 SEED ?=
 ONLY ?=
+FILE ?=
 FUNCTION ?= receiver
 EVENT ?= events/ecr_push_tagged.json
 
@@ -56,6 +57,11 @@ fuzz: prerequisites ## Feeds hostile bytes to every parser of outside input, a m
 faults: prerequisites .venv ## Pushes PUSHES images while calls to AWS fail by chance; SEED= repeats the faults of a run
 	@cargo build --workspace --bins
 	@PUSHES='$(PUSHES)' SEED='$(SEED)' cargo test --workspace --test end_to_end faults::every_push -- --nocapture
+
+mutants: prerequisites ## Changes the rules about who is trusted one by one, and lists each change that no test notices
+	@command -v cargo-mutants >/dev/null || { echo 'make: cargo-mutants is missing. Fix: cargo install --locked cargo-mutants' >&2; exit 1; }
+	@mkdir -p $(OUTPUT)
+	@cargo mutants --output $(OUTPUT) $(if $(FILE),--file '$(FILE)')
 
 bench: prerequisites .venv ## Measures everything and prints tables; ONLY= names sets, such as scan
 	@cargo build --release --workspace --bin portwarden --bin bench --bin bare $(FUNCTIONS:%=--bin portwarden-%)

@@ -383,7 +383,7 @@ mod tests {
         ];
         let name = SessionName::scan(&RequestId::generate(&OsRandomness));
         let mut assumed = 0;
-        for (minutes, calls) in [(0, 4), (0, 0), (54, 0), (2, 4)] {
+        for (minutes, calls) in [(0, 4), (0, 0), (54, 0), (1, 4)] {
             clock.advance(Duration::from_mins(minutes));
             for role in &roles {
                 let session = sessions
@@ -434,6 +434,37 @@ mod tests {
         assert_eq!(sessions.inner.0.load(Ordering::SeqCst), 100);
     }
 
+    #[tokio::test]
+    async fn what_is_kept_has_a_limit_and_ends_with_its_sessions() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let sessions = CachedSessions::new(
+            Counting(AtomicUsize::new(0), clock.clone()),
+            Arc::new(clock.clone()),
+        );
+        let tenant = TenantId::generate(&OsRandomness);
+        let roles: Vec<_> = (0..=CachedSessions::<Counting>::MOST)
+            .map(|_| role(&tenant, &ExternalId::generate(&OsRandomness), "us-east-1"))
+            .collect();
+        let name = SessionName::scan(&RequestId::generate(&OsRandomness));
+        let assumed_for = async |role: &TrustedRole| {
+            let before = sessions.inner.0.load(Ordering::SeqCst);
+            sessions
+                .assume_role(role, Purpose::Registry, &name)
+                .await
+                .unwrap();
+            sessions.inner.0.load(Ordering::SeqCst) - before
+        };
+        let last = roles.last().unwrap();
+        for role in &roles {
+            assert_eq!(assumed_for(role).await, 1);
+        }
+        assert_eq!(assumed_for(&roles[0]).await, 0);
+        assert_eq!(assumed_for(last).await, 1, "there is no place for it");
+        clock.advance(Duration::from_mins(55));
+        assert_eq!(assumed_for(last).await, 1);
+        assert_eq!(assumed_for(last).await, 0, "the others made place for it");
+    }
+
     #[test]
     fn session_policies_fit_and_read_only() {
         let region = "ap-southeast-2".parse().unwrap();
@@ -448,12 +479,13 @@ mod tests {
         );
         let secret: SecretArn = secret.parse().unwrap();
         let purposes = [
-            Purpose::Registry,
-            Purpose::Names,
-            Purpose::Proof,
-            Purpose::Credentials(secret),
+            (Purpose::Registry, "registry"),
+            (Purpose::Names, "names"),
+            (Purpose::Proof, "proof"),
+            (Purpose::Credentials(secret), "credentials"),
         ];
-        for purpose in purposes {
+        for (purpose, name) in purposes {
+            assert_eq!(purpose.name(), name);
             let policy = purpose.session_policy(&longest.parse().unwrap(), &region);
             assert!(policy.len() <= 2048, "{purpose:?}: {}", policy.len());
             for word in [
@@ -469,6 +501,7 @@ mod tests {
         let request = RequestId::generate(&OsRandomness);
         for (name, purpose) in [
             (SessionName::scan(&request), "scan-"),
+            (SessionName::reconcile(&request), "reconcile-"),
             (SessionName::verify(&request), "verify-"),
             (SessionName::verify_credentials(&request), "verify-credentials-"),
         ] {
@@ -488,6 +521,9 @@ mod tests {
             expires_at: Timestamp::UNIX_EPOCH,
             account: "111122223333".parse().unwrap(),
         };
-        assert!(!format!("{session:?}").contains("very-secret"));
+        assert_eq!(
+            format!("{session:?}"),
+            r#"Session { account: AccountId("111122223333"), expires_at: 1970-01-01T00:00:00Z, .. }"#
+        );
     }
 }

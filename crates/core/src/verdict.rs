@@ -280,6 +280,12 @@ mod tests {
     }
 
     #[test]
+    fn conclusions_are_logged_by_their_names() {
+        let all = [Conclusion::Trusted, Conclusion::Refused, Conclusion::Unknown];
+        assert_eq!(all.map(Conclusion::name), ["trusted", "refused", "unknown"]);
+    }
+
+    #[test]
     fn a_role_is_trusted_only_if_every_check_of_trust_passed() {
         assert_eq!(
             verdict(|_| Some(Outcome::Passed)).conclusion(),

@@ -49,7 +49,11 @@ fn header(text: &str) -> Option<BasicCredentials> {
 #[test]
 fn names_can_be_sent_and_written_by_a_stack() {
     for name in ["portwarden", "a.b-c_d@e!~", &"a".repeat(128)] {
-        assert_eq!(Username::parse(name).map(String::from), Ok(name.to_owned()));
+        let parsed = Username::parse(name).unwrap();
+        assert_eq!(
+            (parsed.as_str(), String::from(parsed.clone()).as_str()),
+            (name, name)
+        );
     }
     for name in ["", "a:b", "a b", "a\"b", "a\\b", "ä", "a\n", &"a".repeat(129)] {
         assert_eq!(Username::parse(name), Err(CredentialError::Username), "{name:?}");
@@ -86,6 +90,22 @@ fn of_regions_with_the_same_credentials_a_proven_one_is_found() {
     }
     let checker = CredentialChecker::new(&OsRandomness);
     let found = checker
+        .check(
+            Some(&endpoint),
+            header(&format!("events:{PASSWORD}")).as_ref(),
+            NOW,
+        )
+        .unwrap();
+    assert_eq!(found.region.as_str(), "eu-central-1");
+}
+
+#[test]
+fn credentials_of_a_region_that_is_still_to_be_proven_open_for_it() {
+    let mut endpoint = endpoint();
+    for region in endpoint.regions.values_mut() {
+        region.proven = false;
+    }
+    let found = CredentialChecker::new(&OsRandomness)
         .check(
             Some(&endpoint),
             header(&format!("events:{PASSWORD}")).as_ref(),
@@ -163,6 +183,42 @@ fn headers_are_read_or_are_no_credentials() {
 }
 
 #[test]
+fn headers_with_more_than_anyone_was_given_are_no_credentials() {
+    for (username, password, fits) in [(128, 512, true), (129, 512, false), (128, 513, false)] {
+        let text = format!("{}:{}", "u".repeat(username), "p".repeat(password));
+        assert_eq!(header(&text).is_some(), fits, "{username} {password}");
+    }
+}
+
+/// The expected hash is of the reference implementation, by argon2-cffi 25.1.
+#[test]
+fn hashes_are_of_argon2id_with_the_cost_that_is_stated() {
+    let salt = Salt(std::array::from_fn(|at| u8::try_from(at).unwrap()));
+    let hash = PasswordHash::compute(&salt, &PASSWORD.into());
+    assert_eq!(
+        hex::encode(hash.0),
+        "a350f1a83a3624a410ac44f702ff87802d150946e7fb06a02edc74209f858110"
+    );
+    assert_eq!(format!("{salt:?} {hash:?}"), "Salt PasswordHash");
+}
+
+#[test]
+fn the_first_credentials_take_the_place_of_none() {
+    let mut endpoint = endpoint();
+    for region in endpoint.regions.values_mut() {
+        region.credentials.retain(|credential| credential.generation == 2);
+    }
+    let found = CredentialChecker::new(&OsRandomness)
+        .check(
+            Some(&endpoint),
+            header(&format!("events:{PASSWORD}")).as_ref(),
+            NOW,
+        )
+        .unwrap();
+    assert!(!found.is_first_use);
+}
+
+#[test]
 fn passwords_are_long_and_never_shown() {
     assert_eq!(
         Password::parse(&"a".repeat(23).into()).err(),
@@ -185,22 +241,31 @@ fn passwords_are_long_and_never_shown() {
 
 #[test]
 fn forgets_the_oldest_computations() {
-    let checker = CredentialChecker::new(&OsRandomness);
-    {
-        let mut computed = checker.computed();
-        for index in 0..CredentialChecker::REMEMBERED {
-            let mut name = [0; 32];
-            name[..8].copy_from_slice(&index.to_be_bytes());
-            computed.hashes.insert(name, PasswordHash([0; 32]));
-            computed.order.push_back(name);
+    let name = |index: usize| {
+        let mut name = [0; 32];
+        name[..8].copy_from_slice(&index.to_be_bytes());
+        name
+    };
+    for (before, is_first_kept) in [
+        (CredentialChecker::REMEMBERED - 1, true),
+        (CredentialChecker::REMEMBERED, false),
+    ] {
+        let checker = CredentialChecker::new(&OsRandomness);
+        {
+            let mut computed = checker.computed();
+            for index in 0..before {
+                computed.hashes.insert(name(index), PasswordHash([0; 32]));
+                computed.order.push_back(name(index));
+            }
         }
+        checker.check(None, header("a:b").as_ref(), NOW);
+        let computed = checker.computed();
+        assert_eq!(
+            (computed.hashes.len(), computed.order.len()),
+            (CredentialChecker::REMEMBERED, CredentialChecker::REMEMBERED)
+        );
+        assert_eq!(computed.hashes.contains_key(&name(0)), is_first_kept);
     }
-    checker.check(None, header("a:b").as_ref(), NOW);
-    let computed = checker.computed();
-    assert_eq!(
-        (computed.hashes.len(), computed.order.len()),
-        (CredentialChecker::REMEMBERED, CredentialChecker::REMEMBERED)
-    );
 }
 
 #[test]

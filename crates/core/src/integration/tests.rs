@@ -575,6 +575,37 @@ async fn a_claimed_role_is_only_proposed_until_its_account_is_confirmed() {
 }
 
 #[tokio::test]
+async fn a_proof_is_as_old_as_it_is_and_a_claim_goes_with_its_role() {
+    let world = World::new();
+    let party = world.party().await;
+    let shown = async || world.connection(&party).await.regions[&region()].clone();
+    world.record_claimed(&party, ROLE, &Outcome::Passed).await;
+    let proposed = shown().await;
+    assert!(proposed.verdict.is_some() && proposed.claim.is_some());
+    let named = role("arn:aws:iam::111122223333:role/b");
+    world
+        .record(&party, &region(), &named, &Outcome::Passed)
+        .await
+        .unwrap();
+    let proven = shown().await;
+    assert!(proven.trust.is_proven() && proven.claim.is_none());
+    assert_eq!(proven.last_proven, Some(Timestamp::UNIX_EPOCH));
+    let later = Verdict {
+        at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
+        ..all(&unknown())
+    };
+    world
+        .integrations
+        .record_verdict(&party.scope, &party.id, &region(), &named, &later)
+        .await
+        .unwrap();
+    let unclear = shown().await;
+    assert!(unclear.trust.is_proven());
+    assert_eq!(unclear.verdict, Some(later));
+    assert_eq!(unclear.last_proven, Some(Timestamp::UNIX_EPOCH));
+}
+
+#[tokio::test]
 async fn a_claim_that_fails_hides_nothing_of_the_role_that_works() {
     let world = World::new();
     let party = world.party().await;
