@@ -4,18 +4,11 @@
 //! A start is the time from the first invocation, with which the emulator starts the program, to its answer; the
 //! emulator's own share is in it, in all of them alike.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{Cursor, Write as _},
-    path::Path,
-    time::Instant,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Instant};
 
 use portwarden_local::{Function, LocalCloud, Runtime, recorded};
 use portwarden_testkit::events;
 use serde_json::{Value, json};
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     Bench, Failure,
@@ -71,7 +64,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Sheet, Failure> {
     let bare = median(figures[0].starts.iter().copied());
     for (subject, figures) in subjects.iter().zip(&figures) {
         let start = median(figures.starts.iter().copied());
-        let archive = archive(&subject.function.program)?;
+        let archive = archive(bench, &subject.function.program)?;
         let real = |figures: &[f64]| subject.real.map(|_| median(figures.iter().copied()));
         table.row(
             subject.name,
@@ -255,11 +248,20 @@ pub(crate) fn push(number: usize) -> Value {
     event
 }
 
-/// Returns the size of a program's archive as it is uploaded to Lambda.
-fn archive(program: &Path) -> Result<f64, Failure> {
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    archive.start_file("bootstrap", options)?;
-    archive.write_all(&fs::read(program)?)?;
-    Ok(megabytes(archive.finish()?.into_inner().len() as u64))
+/// Returns the size of a program's archive as it is uploaded to Lambda: `sam deploy` makes it with Python's `zipfile` and
+/// what that compresses with unless told otherwise.
+///
+/// Source: aws-sam-cli, `samcli/lib/package/utils.py`.
+fn archive(bench: &Bench, program: &Path) -> Result<f64, Failure> {
+    let archive = bench.state.join("function.zip");
+    let status = Command::new(bench.root.join(".venv/bin/python"))
+        .args(["-m", "zipfile", "--create"])
+        .args([&archive, program])
+        .status()?;
+    if !status.success() {
+        return Err(format!("python3 -m zipfile: {status}").into());
+    }
+    let size = fs::metadata(&archive)?.len();
+    fs::remove_file(&archive)?;
+    Ok(megabytes(size))
 }
