@@ -178,8 +178,10 @@ impl Purge {
         let parts: Option<ReportParts> = parts.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mut keys: BTreeSet<ObjectKey> = BTreeSet::new();
         for platform in parts.iter().flat_map(|parts| &parts.platforms) {
-            // A platform's image that was pushed by itself is another image of the tenant's.
-            if platform.digest == *digest || !self.images.is_known(scope, &platform.digest).await? {
+            // A platform's image that was scanned by itself is another image of the tenant's; to what was written of one that only
+            // lies somewhere, nothing else leads.
+            let has_own = self.images.has_scan(scope, &platform.digest, version);
+            if platform.digest == *digest || !has_own.await? {
                 keys.insert(scope.image_object(&platform.digest, version, Document::CycloneDx));
             }
             let layers = platform.layers.iter();

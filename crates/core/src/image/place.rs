@@ -106,10 +106,4 @@ impl Images {
             }
         }
     }
-
-    /// Tells whether the tenant has an image anywhere, or had.
-    pub(crate) async fn is_known(&self, scope: &TenantScope, digest: &Digest) -> Result<bool, StoreError> {
-        let image = ImageRecord::read(&*self.store, scope, digest).await?;
-        Ok(!image.into_locations().is_empty())
-    }
 }

@@ -142,6 +142,17 @@ impl Images {
         })
     }
 
+    /// Tells whether an image has a scan of its own, done or under way, which leads to its documents.
+    pub(crate) async fn has_scan(
+        &self,
+        scope: &TenantScope,
+        digest: &Digest,
+        catalog_version: u32,
+    ) -> Result<bool, StoreError> {
+        let stored = self.store.get(&scan_key(scope, digest, catalog_version)).await?;
+        Ok(stored.is_some())
+    }
+
     /// Takes up the scan of an image until `until`, unless it is done or somebody else is at it.
     pub async fn claim_scan(
         &self,

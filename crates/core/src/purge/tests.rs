@@ -416,6 +416,42 @@ async fn after_thirty_days_all_is_gone_that_no_other_integration_has() {
 }
 
 #[tokio::test]
+async fn of_what_an_index_lists_only_images_with_a_scan_of_their_own_keep_their_documents() {
+    let world = World::new().await;
+    let gone = (world.gone.clone(), "111122223333".parse().unwrap());
+    let other = (world.other.clone(), "444455556666".parse().unwrap());
+    for (name, owner) in [("index", &gone), ("never scanned", &gone), ("scanned", &other)] {
+        world.push(name, owner, true).await;
+    }
+    world.scan("index").await;
+    world.scan("scanned").await;
+    let listed = ["never scanned", "scanned", "nowhere"];
+    let platforms = listed.map(|name| json!({"digest": digest(name)}));
+    let object = |name, document| world.scope.image_object(&digest(name), VERSION, document);
+    let report = json!({ "platforms": platforms }).to_string().into_bytes();
+    let written = [(object("index", Document::Report), report)]
+        .into_iter()
+        .chain(listed.map(|name| (object(name, Document::CycloneDx), b"{}".to_vec())));
+    for (key, content) in written {
+        let written = world.objects.write_object(&key, "application/json", content);
+        written.await.unwrap();
+    }
+    let integrations = Integrations::new(world.store.clone());
+    integrations
+        .remove(&world.scope, &world.gone, start())
+        .await
+        .unwrap();
+    world.finish().await;
+    for (name, is_left) in [("never scanned", false), ("scanned", true), ("nowhere", false)] {
+        let sbom = world
+            .objects
+            .read_object(&object(name, Document::CycloneDx))
+            .await;
+        assert_eq!(sbom.unwrap().is_some(), is_left, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_purge_that_is_cut_off_anywhere_is_gone_on_with() {
     let mut calls = 0;
     loop {
