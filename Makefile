@@ -8,8 +8,8 @@ SHELL := /bin/bash
 # emulator's port. ADVISORIES= is a directory in the layout of OSV's bulk files, an address of such files, or osv for OSV's
 # own, which are read over the network only then. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
 # tests/fuzz/seeds, SECONDS_EACH= is how long each is tried. make faults
-# PUSHES= is how many images are pushed, SEED= which calls fail. make mutants FILE= takes one source file. make bench ONLY='scan push' takes names of sets from
-# tests/bench/README.md.
+# PUSHES= is how many images are pushed, SEED= which calls fail. make mutants FILE= takes one source file. make bench
+# ONLY='scan push' takes names of sets from tests/bench/README.md.
 ONCE ?=
 IMAGE ?=
 PORT ?=

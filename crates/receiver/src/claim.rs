@@ -19,7 +19,8 @@ use crate::{
 /// Has the verifier look at what a message claims, and tells whether it will.
 ///
 /// The message must carry the integration's ExternalId, or come with the region's own credentials; something of its region
-/// must be to be connected, and only the first claim of an integration in a minute counts. Whatever comes of it, the sender gets the one refusal.
+/// must be to be connected, and only the first claim of an integration in a minute counts. Whatever comes of it, the
+/// sender gets the one refusal.
 pub(crate) async fn notice(
     context: &Context,
     integration: &IntegrationId,
