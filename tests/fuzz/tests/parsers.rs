@@ -54,7 +54,10 @@ fn parsers() -> BTreeSet<String> {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(&crates).unwrap().to_str().unwrap().to_owned();
             if path.is_dir() {
-                folders.push(path);
+                // As `tests.rs`, such a folder is compiled for tests alone.
+                if !path.ends_with("tests") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && !name.ends_with("tests.rs")
             {
