@@ -1,8 +1,10 @@
-//! The README and `docs/attacks.md` name the tests that hold each line; this holds both to them.
+//! What the repository says of itself is held to what is there: the README and `docs/attacks.md` name the tests that hold
+//! each line, `docs/first-deploy.md` what the templates have, and `Cargo.toml` how programs are released.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod first_deploy;
+mod release;
 
 use std::{
     fs,
