@@ -75,17 +75,21 @@ pub fn page(view: &ImagesPage<'_>) -> Markup {
 fn choice(view: &ImagesPage<'_>, root: &str) -> Markup {
     html! {
         form.filter method="get" action=(root) {
-            label for="repository" { "Repository" }
-            select #repository name="repository" data-submit {
-                option value="" selected[view.repository.is_none()] { "All repositories" }
-                @for repository in view.repositories {
-                    option value=(repository_value(repository)) selected[view.repository == Some(repository)] {
-                        (repository.repository) " · " (repository.region) " · " (repository.account)
+            div.field.wide {
+                label for="repository" { "Repository" }
+                select #repository name="repository" data-submit {
+                    option value="" selected[view.repository.is_none()] { "All repositories" }
+                    @for repository in view.repositories {
+                        option value=(repository_value(repository)) selected[view.repository == Some(repository)] {
+                            (repository.repository) " · " (repository.region) " · " (repository.account)
+                        }
                     }
                 }
             }
-            label for="tag" { "Tag" }
-            input #tag type="text" name="tag" value=(view.tag) maxlength="128" placeholder="part of it" spellcheck="false" autocapitalize="none";
+            div.field {
+                label for="tag" { "Tag" }
+                input #tag type="text" name="tag" value=(view.tag) maxlength="128" placeholder="part of it" spellcheck="false" autocapitalize="none";
+            }
             button.quiet type="submit" { "Show" }
         }
     }
@@ -236,7 +240,7 @@ fn report(image: &ImageSummary, now: Timestamp) -> Markup {
                 @match &scan.result {
                     ScanResult::Reported { packages, partial, .. } => {
                         (badge(Mark::Good, "reported"))
-                        " " (element::count(*packages, "package", "packages"))
+                        " " span.whole { (element::count(*packages, "package", "packages")) }
                         @if *partial { " " (badge(Mark::Unsure, "partial")) }
                     }
                     ScanResult::Refused { problem } => {

@@ -82,20 +82,18 @@ fn card(root: &str, connection: &Connection) -> Markup {
             @if connection.regions.is_empty() {
                 p.dim { "No region yet." }
             } @else {
-                div.scroll tabindex="0" role="group" aria-label={ "Regions of " (shown(&integration.name)) } {
-                    table {
-                        thead { tr { th scope="col" { "Region" } th scope="col" { "Status" } th scope="col" { "Last sign of life" } th scope="col" { "What to do" } } }
-                        tbody { @for region in connection.regions.values() {
-                            @let checklist = Checklist::of(connection, region);
-                            @let (mark, words) = checklist.summary();
-                            tr {
-                                th scope="row" { (region.region) }
-                                td { (badge(mark, words)) }
-                                td { @match checklist.heartbeat { Some(at) => (time(at)), None => span.dim { "none yet" } } }
-                                td { (to_do(&checklist, region.claim.as_ref().map(|claim| claim.template_version.as_str()))) }
-                            }
-                        } }
-                    }
+                table.rows aria-label={ "Regions of " (shown(&integration.name)) } {
+                    thead { tr { th scope="col" { "Region" } th scope="col" { "Status" } th scope="col" { "Last sign of life" } th scope="col" { "What to do" } } }
+                    tbody { @for region in connection.regions.values() {
+                        @let checklist = Checklist::of(connection, region);
+                        @let (mark, words) = checklist.summary();
+                        tr {
+                            th scope="row" { (region.region) }
+                            td data-label="Status" { (badge(mark, words)) }
+                            td data-label="Last sign of life" { @match checklist.heartbeat { Some(at) => (time(at)), None => span.dim { "none yet" } } }
+                            td data-label="What to do" { (to_do(&checklist, region.claim.as_ref().map(|claim| claim.template_version.as_str()))) }
+                        }
+                    } }
                 }
             }
         }

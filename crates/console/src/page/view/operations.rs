@@ -113,7 +113,7 @@ fn one_tenant(tenant: &TenantHealth) -> Markup {
     let number = |light: Light| tenant.regions.get(&light).copied().unwrap_or_default() as u64;
     html! {
         tr {
-            th scope="row" { (shown(&tenant.name)) div.dim { code { (tenant.tenant) } } }
+            th scope="row" { (shown(&tenant.name)) div.dim { code.whole { (tenant.tenant) } } }
             td data-label="Regions" {
                 @if tenant.regions.is_empty() { span.dim { "none" } } @else {
                     (chart::shares(&[

@@ -20,7 +20,7 @@ fn filters(view: &ImagePage<'_>, has_sides: bool) -> Markup {
         form.filter method="get" action=(view.root()) {
             input type="hidden" name="view" value=(wanted.view.name());
             @if !wanted.platform.is_empty() { input type="hidden" name="platform" value=(wanted.platform); }
-            div.field {
+            div.field.wide {
                 label for="q" { "Contains" }
                 input #q type="search" name="q" value=(wanted.q) maxlength="256" spellcheck="false" autocapitalize="none";
             }
