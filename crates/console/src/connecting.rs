@@ -229,6 +229,7 @@ async fn queue(
         region: region.clone(),
         role,
         claim: None,
+        said_at: None,
         reason: VerifyReason::Asked,
         request: RequestId::generate(randomness),
         trace: TraceId::generate(console.clock.now(), randomness),

@@ -10,7 +10,7 @@ use crate::{id::RequestId, problem::Problem};
 /// The outcome of testing one region's connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// When it was found.
+    /// When the test began: of what has come since, nothing need be in it.
     pub at: Timestamp,
     /// The work that found it; part of the session names in the tenant's `CloudTrail`.
     pub request: RequestId,

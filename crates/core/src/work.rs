@@ -76,6 +76,9 @@ pub struct VerifyRequest {
     /// What a message of a stack claims, whose role is tested if the tenant names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+    /// When the stack said so: of what it says, the latest counts, whichever message comes last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<Timestamp>,
     /// Why.
     pub reason: VerifyReason,
     /// The one id of this work in logs and session names.

@@ -594,6 +594,7 @@ impl LocalCloud {
                 region: plan.region.clone(),
                 role: None,
                 claim: None,
+                said_at: None,
                 reason: VerifyReason::Asked,
                 request: RequestId::generate(&OsRandomness),
                 trace: TraceId::generate(SystemClock.now(), &OsRandomness),

@@ -67,6 +67,7 @@ pub(crate) async fn notice(
             region: event.region,
             role: None,
             claim: Some(claim.clone()),
+            said_at: Some(event.time.min(now)),
             reason: VerifyReason::Claim,
             request: RequestId::generate(&*context.randomness),
             trace,

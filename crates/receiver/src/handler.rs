@@ -274,6 +274,7 @@ async fn queue(
             region: event.region.clone(),
             role: None,
             claim: Some(claim.clone()),
+            said_at: Some(event.time.min(now)),
             reason: VerifyReason::Stack,
             request: RequestId::generate(&*context.randomness),
             trace,

@@ -89,6 +89,7 @@ impl Operator {
                 region: region.clone(),
                 role: None,
                 claim: None,
+                said_at: None,
                 reason: VerifyReason::Stack,
                 request: RequestId::generate(randomness),
                 trace,

@@ -179,6 +179,7 @@ async fn have_tested(context: &Context, request: &InventoryRequest) -> Result<()
         region: request.region.clone(),
         role: None,
         claim: None,
+        said_at: None,
         reason: VerifyReason::AccessDenied,
         request: request.request.clone(),
         trace: request.trace,

@@ -214,6 +214,7 @@ impl Work<'_> {
                 region: place.registry.region.clone(),
                 role: None,
                 claim: None,
+                said_at: None,
                 reason: VerifyReason::AccessDenied,
                 request: self.request.request.clone(),
                 trace: self.request.trace,

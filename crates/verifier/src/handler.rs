@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use portwarden_core::{
     arn::RoleArn,
     event::Claim,
@@ -43,7 +44,7 @@ pub enum Verified {
 
 /// Tests the connection that a request names, and stores the verdict.
 pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verified, VerifyError> {
-    let scope = request.scope();
+    let (scope, began_at) = (request.scope(), context.clock.now());
     let Some(connection) = context.integrations.find(&scope, &request.integration).await? else {
         return Ok(Verified::Dropped {
             reason: "no_integration",
@@ -77,7 +78,17 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
             .note_mistaken(&scope, &request.integration, &request.region, mistaken)
             .await?;
     }
-    let claimed = asked.or(region.claim.as_ref());
+    let known = region.claim.as_ref();
+    // A message that comes late leads to what the stack has said since.
+    let is_late = |asked: &Claim| {
+        known.is_some_and(|known| known.role == asked.role) && request.said_at < region.claim_at
+    };
+    let (asked, said_at) = match asked {
+        Some(asked) if !is_late(asked) => (Some(asked), request.said_at),
+        Some(_) => (known, region.claim_at),
+        None => (None, region.claim_at),
+    };
+    let claimed = asked.or(known);
     let claimed_role = claimed.map(|claim| &claim.role);
     let role = match asked {
         Some(claim) => request.role.as_ref().or(Some(&claim.role)),
@@ -100,6 +111,8 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         connection: &connection,
         region,
         claim,
+        said_at,
+        began_at,
     };
     let owner = context.directory.role_owner(role, &request.integration).await?;
     let target = Target {
@@ -124,7 +137,11 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         tell_change(context, &scope, &current, &request.region, request.trace).await?;
     }
     have_listed(context, request, &recorded).await?;
-    test.try_again_later(&verdict).await?;
+    // A test that began later has found otherwise, or what this one was about was no news: who is right is tested anew.
+    let is_refusal_unheard = verdict.conclusion() == Conclusion::Refused
+        && recorded.now.role() == Some(role)
+        && !matches!(recorded.now, Trust::Refused { .. });
+    test.try_again_later(&verdict, is_refusal_unheard).await?;
     Ok(Verified::Tested { verdict, recorded })
 }
 
@@ -162,6 +179,10 @@ struct Test<'a> {
     region: &'a RegionConnection,
     /// What the stack of the tested role says.
     claim: Option<&'a Claim>,
+    /// When it said so.
+    said_at: Option<Timestamp>,
+    /// When what is known of the connection was read.
+    began_at: Timestamp,
 }
 
 impl Test<'_> {
@@ -255,7 +276,7 @@ impl Test<'_> {
 
     fn verdict(&self, probes: Probes) -> Verdict {
         Verdict {
-            at: self.context.clock.now(),
+            at: self.began_at,
             request: self.request.request.clone(),
             probes: probes.0,
         }
@@ -360,7 +381,7 @@ impl Test<'_> {
             let recorded = match self.claim {
                 Some(claim) if self.request.role.is_none() => {
                     integrations
-                        .record_claimed(&scope, id, region, claim, &verdict)
+                        .record_claimed(&scope, id, region, (claim, self.said_at), &verdict)
                         .await
                 }
                 _ => {
@@ -387,14 +408,15 @@ impl Test<'_> {
         }
     }
 
-    /// Has the connection tested again if something could not be found out that may be found out later.
+    /// Has the connection tested again if something could not be found out that may be found out later, or was found in vain.
     ///
     /// Not after a claim without proof, whose sender repeats it by itself and must not cost us more than that.
-    async fn try_again_later(&self, verdict: &Verdict) -> Result<(), VerifyError> {
-        let is_open = verdict.probes.iter().any(|probe| match &probe.outcome {
-            Outcome::Unknown(problem) => Cause::may_pass_by_itself(&problem.code),
-            _ => false,
-        });
+    async fn try_again_later(&self, verdict: &Verdict, is_unheard: bool) -> Result<(), VerifyError> {
+        let is_open = is_unheard
+            || verdict.probes.iter().any(|probe| match &probe.outcome {
+                Outcome::Unknown(problem) => Cause::may_pass_by_itself(&problem.code),
+                _ => false,
+            });
         let attempt = self.request.attempt;
         let delay = usize::try_from(attempt)
             .ok()

@@ -253,6 +253,7 @@ async fn test(
         region: scheduled.region.clone(),
         role: None,
         claim: None,
+        said_at: None,
         reason: VerifyReason::Schedule,
         request: RequestId::generate(&*context.randomness),
         trace: TraceId::generate(now, &*context.randomness),

@@ -182,6 +182,7 @@ fn request(tenant: &Tenant, region: &Region, reason: VerifyReason) -> VerifyRequ
         region: region.clone(),
         role: Some(tenant.role.clone()),
         claim: None,
+        said_at: None,
         reason,
         request: RequestId::generate(&OsRandomness),
         trace: TraceId::generate(SystemClock.now(), &OsRandomness),

@@ -137,6 +137,7 @@ impl Day {
                 region: region.clone(),
                 role: Some(role),
                 claim: None,
+                said_at: None,
                 reason: VerifyReason::Asked,
                 request: RequestId::generate(&OsRandomness),
                 trace: TraceId::generate(town.clock.now(), &OsRandomness),

@@ -450,6 +450,7 @@ impl Run {
                         region: site.region,
                         role: Some(site.role),
                         claim: None,
+                        said_at: None,
                         reason: VerifyReason::Asked,
                         request: RequestId::generate(&self.people),
                         trace: TraceId::generate(now, &self.people),

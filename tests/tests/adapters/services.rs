@@ -43,6 +43,7 @@ async fn queues_carry_what_they_are_given() {
         region: region(),
         role: None,
         claim: None,
+        said_at: None,
         reason: VerifyReason::Stack,
         request: RequestId::generate(&OsRandomness),
         trace: scan.trace,

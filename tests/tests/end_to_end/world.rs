@@ -155,6 +155,7 @@ impl World {
             region: tenant.account.region().clone(),
             role: Some(role.clone()),
             claim: None,
+            said_at: None,
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
             trace: TraceId::generate(SystemClock.now(), &OsRandomness),

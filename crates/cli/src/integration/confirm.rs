@@ -71,6 +71,7 @@ impl ConfirmArgs {
                 region: region.clone(),
                 role: None,
                 claim: None,
+                said_at: None,
                 reason: VerifyReason::Asked,
                 request: RequestId::generate(&OsRandomness),
                 trace: TraceId::generate(SystemClock.now(), &OsRandomness),

@@ -223,7 +223,7 @@ impl World {
         let claim: Claim = serde_json::from_value(claim).unwrap();
         let verdict = self.verdict(false);
         self.integrations
-            .record_claimed(&self.scope(), id, region, &claim, &verdict)
+            .record_claimed(&self.scope(), id, region, (&claim, None), &verdict)
             .await
             .unwrap();
     }
@@ -272,7 +272,7 @@ impl World {
         match (request.role.as_ref().or(stored.trust.role()), &stored.claim) {
             (_, Some(claim)) if request.role.is_none() => {
                 self.integrations
-                    .record_claimed(&scope, id, region, claim, &verdict)
+                    .record_claimed(&scope, id, region, (claim, None), &verdict)
                     .await
                     .unwrap();
             }

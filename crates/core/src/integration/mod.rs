@@ -75,6 +75,9 @@ pub struct RegionConnection {
     /// What the stack of the role said when the role was last found to be trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+    /// When the stack said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_at: Option<Timestamp>,
     /// What a stack with the region's own credentials said that demands another ExternalId: its parameters are mistaken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mistaken: Option<Claim>,
@@ -119,6 +122,7 @@ impl RegionConnection {
             trust: Trust::Unnamed,
             verdict: None,
             claim: None,
+            claim_at: None,
             mistaken: None,
             renewal_until: None,
             last_proven: None,

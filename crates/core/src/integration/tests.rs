@@ -1,4 +1,5 @@
 mod claims;
+mod late;
 
 use std::sync::Arc;
 

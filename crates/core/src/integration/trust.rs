@@ -96,8 +96,23 @@ pub enum Confirmed {
 enum NamedBy<'a> {
     /// The tenant: its account becomes the integration's, if that has none yet.
     Tenant,
-    /// A message, which names no account for the tenant.
-    Message(&'a Claim),
+    /// A message, which names no account for the tenant, and when it was written, if that is known.
+    Message(&'a Claim, Option<Timestamp>),
+}
+
+impl NamedBy<'_> {
+    /// Tells whether more is known of a role than a test of it could know: the test is about something that the role's
+    /// stack said before the last, or else began before the one that is stored.
+    ///
+    /// Patient tests take minutes and queues repeat themselves, so that tests end in another order than they began in.
+    fn is_overtaken(self, known: &RegionConnection, role: &RoleArn, verdict: &Verdict) -> bool {
+        let said_at = match self {
+            Self::Tenant => known.claim_at,
+            Self::Message(_, said_at) => said_at,
+        };
+        let last = known.verdict.as_ref().map(|last| last.at);
+        known.trust.role() == Some(role) && (said_at, Some(verdict.at)) < (known.claim_at, last)
+    }
 }
 
 /// Why a verdict was not stored.
@@ -123,7 +138,8 @@ pub(super) const ATTEMPTS: usize = 8;
 impl Integrations {
     /// Stores what a test of `role`, which the tenant named, found, and what follows from it, in one transaction.
     ///
-    /// A role that is proven is bound to this integration, and the integration to the role's account.
+    /// A role that is proven is bound to this integration, and the integration to the role's account. A test that another
+    /// one of the same role has overtaken changes nothing.
     pub async fn record_verdict(
         &self,
         scope: &TenantScope,
@@ -144,10 +160,10 @@ impl Integrations {
         scope: &TenantScope,
         id: &IntegrationId,
         region: &Region,
-        claim: &Claim,
+        (claim, said_at): (&Claim, Option<Timestamp>),
         verdict: &Verdict,
     ) -> Result<RecordedVerdict, RecordVerdictError> {
-        let named_by = NamedBy::Message(claim);
+        let named_by = NamedBy::Message(claim, said_at);
         self.record(scope, (id, region), &claim.role, named_by, verdict)
             .await
     }
@@ -172,6 +188,12 @@ impl Integrations {
                 return Err(RecordVerdictError::Missing);
             }
             let before = connection.trust.clone();
+            if named_by.is_overtaken(&connection, role, verdict) {
+                return Ok(RecordedVerdict {
+                    now: before.clone(),
+                    before,
+                });
+            }
             let unchanged = |stored: &Stored| Condition::Unchanged(stored.revision);
             if verdict.conclusion() == Conclusion::Trusted {
                 match (&integration.account, named_by) {
@@ -181,7 +203,7 @@ impl Integrations {
                     (None, NamedBy::Tenant) => {
                         integration.account = Some(role.account().clone());
                     }
-                    (Some(_), _) | (None, NamedBy::Message(_)) => {}
+                    (Some(_), _) | (None, NamedBy::Message(..)) => {}
                 }
             }
             let now = after(&before, role, integration.account.is_some(), verdict);
@@ -190,12 +212,12 @@ impl Integrations {
             if is_of_role || matches!(named_by, NamedBy::Tenant) {
                 connection.verdict = Some(verdict.clone());
             }
-            if let NamedBy::Message(claim) = named_by
+            if let NamedBy::Message(claim, said_at) = named_by
                 && verdict.conclusion() == Conclusion::Trusted
             {
-                connection.claim = Some(claim.clone());
+                (connection.claim, connection.claim_at) = (Some(claim.clone()), said_at);
             } else if before.role() != now.role() {
-                connection.claim = None;
+                (connection.claim, connection.claim_at) = (None, None);
             }
             connection.trust = now.clone();
             if now.is_proven() && verdict.conclusion() == Conclusion::Trusted {

@@ -298,6 +298,7 @@ async fn a_heartbeat_that_says_something_new_is_looked_at() {
                 &requests[..],
                 [VerifyRequest {
                     reason: VerifyReason::Stack,
+                    said_at: Some(_),
                     ..
                 }]
             ),

@@ -306,7 +306,7 @@ pub(crate) async fn propose(
     });
     let claim = serde_json::from_value(claim).unwrap();
     integrations
-        .record_claimed(scope, id, &region.parse().unwrap(), &claim, &trusted())
+        .record_claimed(scope, id, &region.parse().unwrap(), (&claim, None), &trusted())
         .await
         .unwrap();
 }

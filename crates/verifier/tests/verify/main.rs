@@ -4,6 +4,7 @@
 
 mod causes;
 mod halfway;
+mod late;
 mod quick;
 mod round;
 mod trust;

@@ -391,6 +391,7 @@ impl Party {
             region: region(),
             role: None,
             claim: None,
+            said_at: None,
             reason,
             request: RequestId::generate(&OsRandomness),
             trace: TraceId::generate(Timestamp::UNIX_EPOCH, &OsRandomness),

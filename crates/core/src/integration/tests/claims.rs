@@ -26,7 +26,8 @@ impl World {
     async fn record_claimed(&self, party: &Party, role: &str, outcome: &Outcome) -> Trust {
         let claim = claim(&self.connection(party).await, role);
         let (integrations, region, verdict) = (&self.integrations, region(), all(outcome));
-        let recorded = integrations.record_claimed(&party.scope, &party.id, &region, &claim, &verdict);
+        let recorded =
+            integrations.record_claimed(&party.scope, &party.id, &region, (&claim, None), &verdict);
         recorded.await.unwrap().now
     }
 }

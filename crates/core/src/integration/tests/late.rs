@@ -1,0 +1,181 @@
+//! Tests that end in another order than they began in, and messages that come in another order than they were written in.
+
+use super::*;
+
+/// When a test begins.
+fn began(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// What a stack of the role says that has made its credentials so many times.
+fn said(connection: &Connection, generation: u32) -> Claim {
+    serde_json::from_value(serde_json::json!({
+        "role-arn": ROLE, "external-id": connection.integration.external_id, "template-version": "2",
+        "credential-generation": generation,
+    }))
+    .unwrap()
+}
+
+/// A test of trust with this outcome, which also found something wrong with the credentials, or not.
+fn found(at: Timestamp, trust: &Outcome, credentials: &Outcome) -> Verdict {
+    let probe = |check, outcome: &Outcome| Probe {
+        check,
+        outcome: outcome.clone(),
+    };
+    let mut probes = Check::OF_TRUST.map(|check| probe(check, trust)).to_vec();
+    probes.push(probe(Check::Credentials, credentials));
+    Verdict {
+        at,
+        request: RequestId::generate(&OsRandomness),
+        probes,
+    }
+}
+
+impl World {
+    async fn end(
+        &self,
+        party: &Party,
+        claim: Option<(&Claim, Option<Timestamp>)>,
+        verdict: &Verdict,
+    ) -> Trust {
+        let (integrations, region) = (&self.integrations, region());
+        let recorded = match claim {
+            Some(claim) => {
+                integrations
+                    .record_claimed(&party.scope, &party.id, &region, claim, verdict)
+                    .await
+            }
+            None => {
+                integrations
+                    .record_verdict(&party.scope, &party.id, &region, &role(ROLE), verdict)
+                    .await
+            }
+        };
+        recorded.unwrap().now
+    }
+
+    async fn region(&self, party: &Party) -> RegionConnection {
+        self.connection(party).await.regions[&region()].clone()
+    }
+}
+
+/// An integration over a table whose callers take turns, whose role is proven.
+async fn proven() -> (World, Party) {
+    let world = World::over(Arc::new(Interleaved::default()));
+    let party = world.party().await;
+    let passed = Outcome::Passed;
+    world.end(&party, None, &found(began(0), &passed, &passed)).await;
+    (world, party)
+}
+
+/// Lets two things happen at once, one of them so many turns after the other.
+async fn at_once(first: impl Future, second: impl Future, turns: (usize, usize)) {
+    let wait = async |turns| {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(
+        async {
+            wait(turns.0).await;
+            first.await;
+        },
+        async {
+            wait(turns.1).await;
+            second.await;
+        },
+    );
+}
+
+/// Who waits for how long: each comes first, and both at every moment of the other.
+fn turns() -> impl Iterator<Item = (usize, usize)> {
+    (0..6).flat_map(|turns| [(turns, 0), (0, turns)])
+}
+
+#[tokio::test]
+async fn of_two_tests_that_end_together_the_one_that_began_later_counts() {
+    for trust in [Outcome::Passed, failed()] {
+        for waits in turns() {
+            let (world, party) = proven().await;
+            let earlier = found(began(1), &Outcome::Passed, &failed());
+            let later = found(began(2), &trust, &Outcome::Passed);
+            at_once(
+                world.end(&party, None, &earlier),
+                world.end(&party, None, &later),
+                waits,
+            )
+            .await;
+            let region = world.region(&party).await;
+            assert_eq!(region.verdict, Some(later), "{waits:?}");
+            assert_eq!(region.trust.is_proven(), trust == Outcome::Passed, "{waits:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_what_a_stack_says_the_latest_counts_whichever_is_tested_last() {
+    for waits in turns() {
+        let (world, party) = proven().await;
+        let connection = world.connection(&party).await;
+        let [old, new] = [1, 2].map(|generation| said(&connection, generation));
+        // The queue has brought the older message late, or again: its test begins last.
+        let of_old = found(began(6), &Outcome::Passed, &failed());
+        let of_new = found(began(5), &Outcome::Passed, &Outcome::Passed);
+        at_once(
+            world.end(&party, Some((&new, Some(began(4)))), &of_new),
+            world.end(&party, Some((&old, Some(began(3)))), &of_old),
+            waits,
+        )
+        .await;
+        let region = world.region(&party).await;
+        assert_eq!(
+            (region.claim, region.verdict),
+            (Some(new), Some(of_new)),
+            "{waits:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_test_that_was_overtaken_changes_nothing() {
+    let (world, party) = proven().await;
+    let claim = said(&world.connection(&party).await, 2);
+    let said_at = Some(began(4));
+    let last = found(began(5), &Outcome::Passed, &Outcome::Passed);
+    world.end(&party, Some((&claim, said_at)), &last).await;
+    let before = world.region(&party).await;
+    let older = said(&world.connection(&party).await, 1);
+    for (claim, began_at) in [
+        (Some((&claim, said_at)), 4),
+        (Some((&older, Some(began(3)))), 4),
+        (Some((&older, Some(began(3)))), 6),
+        (Some((&older, None)), 6),
+        (None, 4),
+    ] {
+        for trust in [Outcome::Passed, failed(), unknown()] {
+            let now = world
+                .end(&party, claim, &found(began(began_at), &trust, &failed()))
+                .await;
+            assert!(now.is_proven(), "who asks is told what is known");
+            assert_eq!(world.region(&party).await, before, "{claim:?}");
+        }
+    }
+    // One test writes twice, and what began later or was said later counts.
+    let same = found(last.at, &Outcome::Passed, &failed());
+    world.end(&party, Some((&claim, said_at)), &same).await;
+    assert_eq!(world.region(&party).await.verdict, Some(same));
+    let refused = found(began(7), &failed(), &failed());
+    assert!(!world.end(&party, None, &refused).await.is_proven());
+}
+
+#[tokio::test]
+async fn a_role_that_a_person_names_counts_whatever_was_tested_meanwhile() {
+    let (world, party) = proven().await;
+    let last = found(began(5), &Outcome::Passed, &Outcome::Passed);
+    world.end(&party, None, &last).await;
+    let named = role("arn:aws:iam::111122223333:role/b");
+    let verdict = found(began(4), &Outcome::Passed, &Outcome::Passed);
+    let (integrations, region) = (&world.integrations, region());
+    let recorded = integrations.record_verdict(&party.scope, &party.id, &region, &named, &verdict);
+    assert_eq!(recorded.await.unwrap().now.role(), Some(&named));
+}
