@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    id::PersonId,
     scope::{TenantScope, TenantsScope},
     store::{Condition, Key, Partition, Revision, Store, StoreError, Write, try_write},
 };
@@ -27,6 +28,8 @@ pub enum Desk {
     Tenant(TenantScope),
     /// The operators', about tenants.
     Operators(TenantsScope),
+    /// A person's own, about what they are.
+    Person(PersonId),
 }
 
 /// An answer as it is given again.
@@ -96,7 +99,7 @@ impl Desk {
     fn key(&self, caller: &str, key: &str) -> Key {
         let partition = match self {
             Self::Tenant(scope) => scope.partition(&["writes"]),
-            Self::Operators(_) => Partition::directory(&["writes"]),
+            Self::Operators(_) | Self::Person(_) => Partition::directory(&["writes"]),
         };
         partition.key(&[caller, key])
     }

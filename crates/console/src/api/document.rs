@@ -3,8 +3,8 @@
 use utoipa::{
     PartialSchema as _, ToSchema as _,
     openapi::{
-        Components, ContentBuilder, Info, Object, OpenApi, OpenApiBuilder, Ref, ResponseBuilder,
-        SecurityRequirement,
+        Components, ContentBuilder, HeaderBuilder, Info, Object, OpenApi, OpenApiBuilder, PathItem, Ref,
+        RefOr, ResponseBuilder, SecurityRequirement,
         path::{Operation, ParameterBuilder, ParameterIn},
         schema::Type,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -50,6 +50,7 @@ pub(crate) fn frame() -> OpenApi {
 /// Adds the refusals that every operation can answer with.
 pub(crate) fn add_what_all_answer(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
+        add_etags(item);
         for operation in item.get.iter_mut().filter(|read| read.security.is_none()) {
             add_refusals(operation, &READS);
         }
@@ -66,6 +67,22 @@ pub(crate) fn add_what_all_answer(document: &mut OpenApi) {
                 .schema(Some(Object::with_type(Type::String)))
                 .build();
             operation.parameters.get_or_insert_default().push(key.into());
+        }
+    }
+}
+
+/// Says of what can be changed on condition that it carries its revision, when it is read and when it is changed.
+fn add_etags(item: &mut PathItem) {
+    if item.patch.is_none() {
+        return;
+    }
+    for operation in [&mut item.get, &mut item.patch].into_iter().flatten() {
+        if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
+            let etag = HeaderBuilder::new()
+                .schema(Some(Object::with_type(Type::String)))
+                .description(Some("What was read, to be sent as If-Match with a change of it"))
+                .build();
+            answer.headers.insert("ETag".to_owned(), etag.into());
         }
     }
 }

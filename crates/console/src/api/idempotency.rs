@@ -108,7 +108,11 @@ async fn desk(console: &Console, caller: &Caller, parts: &mut Parts) -> Result<O
     let Some(person) = caller.person() else {
         return Ok(None);
     };
-    Ok(console.access.of_operator(person).await?.map(Desk::Operators))
+    if let Some(operators) = console.access.of_operator(person).await? {
+        return Ok(Some(Desk::Operators(operators)));
+    }
+    let is_own = parts.uri.path().starts_with("/v1/me/");
+    Ok(is_own.then(|| Desk::Person(person.id().clone())))
 }
 
 /// Whatever makes it the same write: nothing of who sends it, which is part of the key.

@@ -238,3 +238,34 @@ async fn of_two_changes_of_what_both_have_read_one_is_made() {
     assert_eq!(rename("three", "*").await.status, StatusCode::OK);
     assert_eq!(world.get(&ada, &path).await.json()["name"], "three");
 }
+
+#[tokio::test]
+async fn somebody_who_is_nowhere_yet_redeems_an_invitation_once_and_is_answered_alike() {
+    let world = World::new().await;
+    let (ada, sam, zoe) = (world.token("ada"), world.token("sam"), world.token("zoe"));
+    let role = json!({"role": "reader"});
+    let invited = world
+        .call(&ada, Method::POST, &world.path(0, "/invitations"), Some(role))
+        .await;
+    let body = json!({"token": invited.json()["token"]});
+    let redeem = async |bearer: &str, key: &str| {
+        let headers = [("idempotency-key", key)];
+        world
+            .call_with(
+                bearer,
+                Method::POST,
+                "/v1/me/invitations",
+                Some(body.clone()),
+                &headers,
+            )
+            .await
+    };
+    let first = redeem(&sam, "mine").await;
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    let again = redeem(&sam, "mine").await;
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &first.body));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    // Under another key it is another write, and so it is for another person.
+    assert_eq!(redeem(&sam, "other").await.code(), "invitation_invalid");
+    assert_eq!(redeem(&zoe, "mine").await.code(), "invitation_invalid");
+}

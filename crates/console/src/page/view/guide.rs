@@ -144,6 +144,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_text_says_what_each_resource_of_the_template_is_for() {
+        let connector = "arn:aws:iam::999988887777:role/portwarden-connector";
+        let template = tenant_template::render(&connector.parse().unwrap());
+        let resources = template
+            .lines()
+            .skip_while(|line| *line != "Resources:")
+            .skip(1)
+            .take_while(|line| line.is_empty() || line.starts_with(' '))
+            .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
+            .filter(|name| name.chars().all(char::is_alphanumeric));
+        let made: std::collections::BTreeSet<&str> = resources.collect();
+        let (_, table) = TEXT.split_once("## What the stack makes").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let rows = table.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        let told = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        assert_eq!(told.collect::<std::collections::BTreeSet<_>>(), made);
+        assert!(made.len() > 10, "{made:?}");
+    }
+
+    #[test]
     fn the_text_marks_each_place_once_and_links_to_itself_only_where_it_leads() {
         for place in ["<!-- launch-buttons -->", "<!-- template -->"] {
             assert_eq!(TEXT.matches(place).count(), 1, "{place}");
