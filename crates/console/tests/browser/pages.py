@@ -1,5 +1,6 @@
 """Drives the console's pages in Chromium, as people do. Every step waits for what a person would see."""
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ CONSOLE, ISSUER, WORLD = os.environ["CONSOLE"], os.environ["ISSUER"], os.environ
 TENANT, OTHER = os.environ["TENANT"], os.environ["OTHER_TENANT"]
 ROOT = f"{CONSOLE}/tenants/{TENANT}"
 HOSTILE = "<script>window.pwned=1</script>\u202e\u0000\"'&amp;"
+SCHEMES = ["light", "dark"]
 SHOWN = "<script>window.pwned=1</script>\ufffd\ufffd\"'&amp;"
 
 expect.set_options(timeout=15_000)
@@ -121,7 +123,9 @@ def every_failure_shows_its_cause_and_fix_and_is_tested_again(browser, integrati
         expect(card).to_contain_text("not known" if is_unknown else "to be mended")
         problem.get_by_role("button", name="Copy the fix").click()
         assert page.evaluate("navigator.clipboard.readText()").startswith(fix.replace(HOSTILE, "<script>"))
-    audit(page, "a failure")
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        browser.look_at(page, f"failure, {scheme}", f"{ROOT}/integrations/{integration}")
     world("flaw")
     card.get_by_role("button", name="Test again").first.click()
     expect(card.locator(".step.bad")).to_have_count(0)
@@ -376,6 +380,39 @@ def another_tenants_pages_are_not_found(browser, integration, digest, webhook):
     expect(page.get_by_text("Nothing is called")).to_be_visible()
 
 
+def a_page_on_which_nothing_happens_rests(browser):
+    page = browser.person("ada")
+    asked = []
+    page.on("request", lambda request: request.resource_type == "fetch" and asked.append(request.url))
+    # Where something happens, a page asks every two seconds.
+    for address, most in [(f"{CONSOLE}/guide", 0), (f"{ROOT}/images", 2)]:
+        page.goto(address)
+        asked.clear()
+        page.wait_for_timeout(9_000)
+        assert len(asked) <= most, asked
+
+
+def the_guide_has_what_connecting_takes(browser):
+    chosen = browser.person("ada")
+    chosen.goto(f"{ROOT}/integrations/new")
+    regions = chosen.locator("input[name=region]").evaluate_all("all => all.map(one => one.value)")
+    page = browser.person()
+    page.goto(f"{CONSOLE}/guide")
+    for heading in [
+        "Choose the credentials yourself", "Inspect the template", "What the stack makes", "What Portwarden can do in your account",
+        "Why the ExternalId", "What it costs", "Leave",
+    ]:
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    links = page.get_by_role("link", name="Launch Stack").evaluate_all("all => all.map(one => one.href)")
+    launched = [re.match(r"https://([a-z0-9-]+)\.console\.aws\.amazon\.com/cloudformation/", link).group(1) for link in links]
+    assert launched == regions and len(regions) >= 9, (launched, regions)
+    page.get_by_role("button", name="Copy the SHA-256").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    with urllib.request.urlopen(f"{CONSOLE}{page.get_by_role('link', name='read it here').get_attribute('href')}", timeout=10) as answer:
+        template = answer.read()
+    assert page.evaluate("navigator.clipboard.readText()") == hashlib.sha256(template).hexdigest()
+
+
 def pages_work_without_a_script(browser):
     page = browser.person("ada", java_script_enabled=False)
     page.goto(f"{ROOT}/integrations/new")
@@ -421,15 +458,18 @@ def everybody_can_read_every_page(browser, integration, digest, webhook):
     }
     pages = {name: ROOT + path for name, path in paths.items()}
     pages |= {"guide": f"{CONSOLE}/guide", "nowhere": f"{CONSOLE}/nowhere"}
-    for scheme in ["light", "dark"]:
+    for scheme in SCHEMES:
         options = {"color_scheme": scheme, "reduced_motion": "reduce"}
         page = browser.person("ada", **options)
         for name, address in pages.items():
             browser.look_at(page, f"{name}, {scheme}", address)
         browser.look_at(browser.person("olga", **options), f"operations, {scheme}", f"{CONSOLE}/operations")
+        browser.look_at(browser.person(**options), f"sign-in, {scheme}", CONSOLE)
+        # Nothing of the other tenant's is there yet.
+        zoe = browser.person("zoe", **options)
+        for name in ["integrations", "images", "notifications"]:
+            browser.look_at(zoe, f"no-{name}, {scheme}", f"{CONSOLE}/tenants/{OTHER}/{name}")
     stranger = browser.person()
-    stranger.goto(CONSOLE)
-    audit(stranger, "sign-in")
     stranger.goto(f"{CONSOLE}/guide")
     audit(stranger, "guide of a stranger")
 
@@ -452,6 +492,8 @@ def main():
         run(of_two_who_change_a_webhook_one_is_told, webhook)
         run(a_reader_sees_and_changes_nothing, integration, webhook)
         run(another_tenants_pages_are_not_found, integration, digest, webhook)
+        run(a_page_on_which_nothing_happens_rests)
+        run(the_guide_has_what_connecting_takes)
         run(pages_work_without_a_script)
         run(everybody_can_read_every_page, integration, newer, webhook)
         run(a_webhook_is_removed, webhook)

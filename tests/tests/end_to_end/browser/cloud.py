@@ -36,15 +36,20 @@ def heartbeat_until_taken(page, account, hours_ago=0, **detail):
     raise AssertionError("no heartbeat was taken")
 
 
-def connect_the_classic_way(page, name, account):
-    """Types what the classic way has people type, until everything but the event path is proven; returns the role."""
+def launch_the_classic_way(page, name, account, typed=lambda link: link):
+    """Types what the classic way has people type, up to the stack; returns its role."""
     page.goto(f"{ROOT}/integrations/new?way=classic")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label(REGION).check(force=True)
     password = page.get_by_label("Password", exact=True).input_value()
     page.get_by_role("button", name="Go on").click()
     link = page.get_by_role("link", name="Launch Stack").get_attribute("href")
-    role = wish("launch", link=link, account=account, username="portwarden", password=password)["role"]
+    return wish("launch", link=typed(link), account=account, username="portwarden", password=password)["role"]
+
+
+def connect_the_classic_way(page, name, account):
+    """Goes the classic way until everything but the event path is proven; returns the role."""
+    role = launch_the_classic_way(page, name, account)
     region(page).get_by_label("Trusted Role ARN").fill(role)
     region(page).get_by_role("button", name="Save").click()
     expect(region(page).locator(".step.good")).to_have_count(5)

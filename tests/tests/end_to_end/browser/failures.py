@@ -9,10 +9,13 @@ import urllib.parse
 from playwright.sync_api import expect
 
 import verdicts
-from cloud import ADMINISTRATOR, REGION, ROOT, connect_the_classic_way, heartbeat_until_taken, iam, region, wish
+from cloud import (
+    ADMINISTRATOR, REGION, ROOT, connect_the_classic_way, heartbeat_until_taken, iam, launch_the_classic_way, region, wish,
+)
 
 CONNECTOR, CANARY = os.environ["CONNECTOR"], os.environ["CANARY"]
 OPERATOR, TYPED, BROKEN, WRONG = CONNECTOR.split(":")[4], "888899990000", "777788889999", "999900001111"
+MISTYPED = "222233334444"
 NOBODY = f"arn:aws:iam::{WRONG}:role/nobody"
 NEEDED = [
     "iam:GetRole", "ecr:GetAuthorizationToken", "ecr:DescribeRepositories", "ecr:DescribeImages", "ecr:ListImages",
@@ -58,12 +61,17 @@ def is_green(page):
 def stack_says(page, seen_then, **detail):
     """Lets the stack say something new, which is tested by itself, and waits until the page shows what follows."""
     heartbeat_until_taken(page, BROKEN, **detail)
+    shown_at_last(page, seen_then)
+
+
+def shown_at_last(page, what):
+    """Loads the page until it shows something that nobody at the page has asked for."""
     for _ in range(60):
         page.reload()
-        if seen_then.count():
+        if what.count():
             return
         page.wait_for_timeout(1000)
-    raise AssertionError(f"{detail} has led to nothing")
+    raise AssertionError(f"{what} was never shown")
 
 
 def follow(fix, account):
@@ -250,6 +258,26 @@ def credentials_and_roles_of_others_are_told(browser):
     is_green(page)
 
 
+def a_mistyped_external_id_is_told_and_mended(browser):
+    """The stack of the role that a person names was given another ExternalId than theirs, and says so."""
+    page = browser.person(ADMINISTRATOR)
+    other = "pw-" + "0" * 26
+    role = launch_the_classic_way(page, "mistyped", MISTYPED, lambda link: link.replace(external_id_of(link), other))
+    name_role(page, role)
+    told(page, "role_not_assumable")
+    assert wish("heartbeat", account=MISTYPED)["status"] == 429, "nothing of it is proven"
+    shown_at_last(page, problem_of(page, "role_other_external_id"))
+    expect(problem_of(page, "role_other_external_id")).to_contain_text(other)
+    right = re.search("pw-[0-9a-z]{26}", told(page, "role_other_external_id")).group()
+    # The stack is updated as the fix says: its role trusts the right one, and its messages name it.
+    trust(MISTYPED, role, right)
+    name_role(page, role)
+    expect(region(page).locator(".step.good")).to_have_count(5)
+    heartbeat_until_taken(page, MISTYPED, **{"external-id": right})
+    test_again(page)
+    is_green(page)
+
+
 def run_all(run):
     def two(browser):
         page = browser.person(ADMINISTRATOR)
@@ -265,4 +293,5 @@ def run_all(run):
     run(a_closed_canary_is_told, broken)
     run(a_role_has_one_owner, wrong, role, wrong_link, external_id)
     run(credentials_and_roles_of_others_are_told)
+    run(a_mistyped_external_id_is_told_and_mended)
     assert seen == verdicts.IN_THE_CLOUD, f"not seen: {sorted(verdicts.IN_THE_CLOUD - seen)}"

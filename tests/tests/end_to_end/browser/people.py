@@ -86,6 +86,17 @@ def it_is_found_by_package_and_digest(browser, digest):
     expect(page.get_by_role("heading", level=1)).to_have_text("shop/web:1.4")
 
 
+def the_walk_throughs_link_signs_in(browser):
+    page = browser.person()
+    page.goto(WALK_THROUGH)
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Sign in to the console").click()
+    console = opened.value
+    expect(console.get_by_role("button", name="Sign out")).to_be_visible()
+    console.goto(f"{ROOT}/integrations")
+    expect(console.get_by_role("link", name="Connect an account").first).to_be_visible()
+
+
 def the_walk_throughs_button_pushes_another_image(browser):
     page = browser.person(ADMINISTRATOR)
     page.goto(WALK_THROUGH)
@@ -188,6 +199,7 @@ def main():
         failures.run_all(run)
         digest = run(a_push_and_its_report_appear_without_reload)
         run(it_is_found_by_package_and_digest, digest)
+        run(the_walk_throughs_link_signs_in)
         run(the_walk_throughs_button_pushes_another_image)
         run(a_webhook_is_sent_a_test_by_the_notifier)
         run(an_operator_sees_queues_and_tenants)
