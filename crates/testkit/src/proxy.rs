@@ -27,6 +27,12 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
+mod tap;
+#[cfg(test)]
+mod tests;
+
+pub use tap::{Call, Tap};
+
 /// Forwards requests to an emulator, and makes some of them fail; everything ends when this is dropped.
 #[derive(Debug)]
 pub struct FaultyProxy {
@@ -75,6 +81,7 @@ struct State {
     met: Mutex<Met>,
     calls: Mutex<Calls>,
     closed: Mutex<Option<String>>,
+    tap: Arc<dyn Tap>,
 }
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -82,6 +89,11 @@ type Body = BoxBody<Bytes, io::Error>;
 impl FaultyProxy {
     /// Starts a proxy on a free port in front of `upstream`, such as `http://127.0.0.1:4566`; it fails nothing yet.
     pub async fn start(upstream: &str, plan: Plan) -> io::Result<Self> {
+        Self::start_tapped(upstream, plan, Arc::new(tap::Nobody)).await
+    }
+
+    /// Starts a proxy whose calls somebody sees.
+    pub async fn start_tapped(upstream: &str, plan: Plan, tap: Arc<dyn Tap>) -> io::Result<Self> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none());
@@ -96,6 +108,7 @@ impl FaultyProxy {
             met: Mutex::default(),
             calls: Mutex::default(),
             closed: Mutex::default(),
+            tap,
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Ok(Self {
@@ -206,9 +219,14 @@ impl State {
         let (head, body) = request.into_parts();
         // Read to its end whatever follows, so that a broken connection is not taken for a refused body.
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let service = service_of(&head.headers, head.uri.path());
-        let operation = operation_of(&head, &body);
-        *lock(&self.calls).entry((service.clone(), operation)).or_default() += 1;
+        let call = Call {
+            service: service_of(&head.headers, head.uri.path()),
+            operation: operation_of(&head, &body),
+            access_key_id: credential_of(&head.headers).next().unwrap_or_default().to_owned(),
+            body: body.clone(),
+        };
+        let counted = (call.service.clone(), call.operation.clone());
+        *lock(&self.calls).entry(counted).or_default() += 1;
         let is_closed = lock(&self.closed)
             .as_ref()
             .is_some_and(|part| head.uri.path().contains(part.as_str()));
@@ -217,14 +235,15 @@ impl State {
             *answer.status_mut() = StatusCode::NOT_FOUND;
             return Ok(answer);
         }
-        let fault = self.next_fault(&service);
+        let chosen = self.tap.fault(&call);
+        let fault = chosen.or_else(|| self.next_fault(&call.service));
         match fault {
             Some(Fault::Lost) => return Err(io::ErrorKind::ConnectionReset.into()),
-            Some(Fault::Throttled) => return Ok(throttled(&service)),
+            Some(Fault::Throttled) => return Ok(throttled(&call.service)),
             Some(Fault::Delay(time)) => sleep(time).await,
             Some(Fault::Unanswered | Fault::Cut) | None => {}
         }
-        let answer = self.forward(head, body).await?;
+        let answer = self.forward(head, &call).await?;
         match fault {
             Some(Fault::Unanswered) => Err(io::ErrorKind::ConnectionReset.into()),
             Some(Fault::Cut) => Ok(cut(answer)),
@@ -244,7 +263,7 @@ impl State {
     }
 
     /// Asks the emulator exactly what was asked, `Host` included, which signatures and the registry's names depend on.
-    async fn forward(&self, head: http::request::Parts, body: Bytes) -> io::Result<Response<Bytes>> {
+    async fn forward(&self, head: http::request::Parts, call: &Call) -> io::Result<Response<Bytes>> {
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let is_head = head.method == Method::HEAD;
         let mut headers = head.headers;
@@ -255,10 +274,11 @@ impl State {
             .client
             .request(head.method, format!("{}{path}", self.upstream))
             .headers(headers)
-            .body(body);
+            .body(call.body.clone());
         let answer = request.send().await.map_err(io::Error::other)?;
         let (status, mut headers) = (answer.status(), answer.headers().clone());
         let content = answer.bytes().await.map_err(io::Error::other)?;
+        let content = self.tap.answer(call, content);
         headers.remove(CONNECTION);
         headers.remove(TRANSFER_ENCODING);
         if !is_head {
@@ -276,11 +296,14 @@ fn service_of(headers: &HeaderMap, path: &str) -> String {
     if path.starts_with("/v2/") {
         return "registry".to_owned();
     }
+    credential_of(headers).nth(3).unwrap_or("other").to_owned()
+}
+
+/// Returns the parts of what a signature says of itself: `Credential=KEY/DATE/REGION/SERVICE/aws4_request`.
+fn credential_of(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    // Credential=KEY/DATE/REGION/SERVICE/aws4_request
     let credential = authorization.and_then(|text| text.split_once("Credential=")?.1.split(',').next());
-    let service = credential.and_then(|scope| scope.split('/').nth(3));
-    service.unwrap_or("other").to_owned()
+    credential.unwrap_or_default().split('/')
 }
 
 /// Returns what a request asks for: each protocol says it in a place of its own, and those of S3 and of registries do
@@ -371,161 +394,4 @@ fn cut(answer: Response<Bytes>) -> Response<Body> {
 
 fn full(content: Bytes) -> Body {
     Full::new(content).map_err(|never| match never {}).boxed()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::registry::{RegistryServer, Settings};
-
-    const NEVER: Plan = Plan {
-        seed: 1,
-        per_mille: 0,
-    };
-
-    /// A plan whose first request meets a fault.
-    fn first(is_wanted: impl Fn(Fault) -> bool) -> Plan {
-        let plans = (0..).map(|seed| Plan {
-            seed,
-            per_mille: 1000,
-        });
-        plans
-            .into_iter()
-            .find(|plan| plan.fault(0).is_some_and(&is_wanted))
-            .unwrap()
-    }
-
-    /// A proxy in front of a registry, and what it makes of one request for a blob that is there.
-    async fn ask(plan: Plan) -> (RegistryServer, reqwest::Result<(StatusCode, Bytes)>) {
-        let registry = RegistryServer::start(Settings::default()).await.unwrap();
-        let repository = "shop/web".parse().unwrap();
-        registry.publish_blob(&repository, portwarden_oci::Digest::of(b"content"), "content");
-        let proxy = FaultyProxy::start(&registry.url(), plan).await.unwrap();
-        proxy.set_failing(true);
-        let url = format!(
-            "{}/v2/shop/web/blobs/{}",
-            proxy.url(),
-            portwarden_oci::Digest::of(b"content")
-        );
-        let answer = async {
-            let answer = reqwest::get(url).await?;
-            let status = answer.status();
-            Ok((status, answer.bytes().await?))
-        };
-        let answer = answer.await;
-        let met: usize = proxy.met().values().sum();
-        assert_eq!(met, usize::from(plan.per_mille > 0));
-        (registry, answer)
-    }
-
-    #[tokio::test]
-    async fn calls_are_counted_by_service_and_operation() {
-        let registry = RegistryServer::start(Settings::default()).await.unwrap();
-        let proxy = FaultyProxy::start(&registry.url(), NEVER).await.unwrap();
-        let client = reqwest::Client::new();
-        let signed = |service| {
-            format!("AWS4-HMAC-SHA256 Credential=A/20260101/eu-west-1/{service}/aws4_request, Signature=0")
-        };
-        let post = |service| client.post(proxy.url()).header("authorization", signed(service));
-        for request in [
-            post("dynamodb").header("x-amz-target", "DynamoDB_20120810.GetItem"),
-            post("dynamodb").header("x-amz-target", "DynamoDB_20120810.GetItem"),
-            post("sts").body("Version=2011-06-15&Action=AssumeRole"),
-            client
-                .put(format!("{}/bucket/key", proxy.url()))
-                .header("authorization", signed("s3")),
-            client.get(format!("{}/v2/shop/web/manifests/1.4", proxy.url())),
-        ] {
-            request.send().await.unwrap();
-        }
-        let call = |service: &str, operation: &str| (service.to_owned(), operation.to_owned());
-        let expected = Calls::from([
-            (call("dynamodb", "GetItem"), 2),
-            (call("sts", "AssumeRole"), 1),
-            (call("s3", "PUT"), 1),
-            (call("registry", "GET manifests"), 1),
-        ]);
-        assert_eq!(proxy.take_calls(), expected);
-        assert_eq!(proxy.take_calls(), Calls::new());
-    }
-
-    #[tokio::test]
-    async fn an_answer_comes_through_as_it_is() {
-        let (registry, answer) = ask(NEVER).await;
-        assert_eq!(answer.unwrap(), (StatusCode::OK, Bytes::from_static(b"content")));
-        assert!(!registry.requests()[0].headers.contains_key("x-forwarded-for"));
-    }
-
-    #[tokio::test]
-    async fn requests_are_lost_before_or_after_their_effect() {
-        for (fault, seen) in [(Fault::Lost, 0), (Fault::Unanswered, 1), (Fault::Cut, 1)] {
-            let (registry, answer) = ask(first(|met| met == fault)).await;
-            let error = answer.unwrap_err();
-            assert!(!error.is_status(), "{fault:?}: {error}");
-            assert_eq!(registry.requests().len(), seen, "{fault:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_throttled_request_never_arrives() {
-        let (registry, answer) = ask(first(|met| met == Fault::Throttled)).await;
-        let (status, body) = answer.unwrap();
-        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
-        assert!(body.starts_with(b"{\"errors\""));
-        assert_eq!(registry.requests().len(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_closed_path_is_closed_until_it_is_opened() {
-        let registry = RegistryServer::start(Settings::default()).await.unwrap();
-        let proxy = FaultyProxy::start(&registry.url(), NEVER).await.unwrap();
-        let ask = async |path: &str| {
-            reqwest::get(format!("{}{path}", proxy.url()))
-                .await
-                .unwrap()
-                .status()
-        };
-        proxy.close(Some("/v2/"));
-        assert_eq!(ask("/v2/").await, StatusCode::NOT_FOUND);
-        proxy.close(None);
-        assert_eq!(ask("/v2/").await, StatusCode::OK);
-    }
-
-    #[test]
-    fn a_seed_decides_everything_and_meets_about_as_many_as_planned() {
-        let plan = Plan {
-            seed: 7,
-            per_mille: 50,
-        };
-        let faults: Vec<_> = (0..10_000).filter_map(|number| plan.fault(number)).collect();
-        assert_eq!(
-            faults,
-            (0..10_000)
-                .filter_map(|number| plan.fault(number))
-                .collect::<Vec<_>>()
-        );
-        assert!((400..600).contains(&faults.len()), "{}", faults.len());
-        let kinds: BTreeSet<_> = faults.iter().map(|fault| fault.name()).collect();
-        assert_eq!(kinds.len(), 5);
-        let other = Plan { seed: 8, ..plan };
-        assert_ne!(
-            faults,
-            (0..10_000)
-                .filter_map(|number| other.fault(number))
-                .collect::<Vec<_>>()
-        );
-    }
-
-    #[test]
-    fn a_signature_names_the_service() {
-        let mut headers = HeaderMap::new();
-        let value =
-            "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/dynamodb/aws4_request, SignedHeaders=host";
-        assert_eq!(service_of(&headers, "/"), "other");
-        headers.insert(AUTHORIZATION, value.parse().unwrap());
-        assert_eq!(service_of(&headers, "/"), "dynamodb");
-        assert_eq!(service_of(&headers, "/v2/shop/web/tags/list"), "registry");
-    }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Connecting<'a> {
     tenant: &'a Tenant,
     pub(crate) id: String,
     /// What the API answered when it was made.
-    made: Value,
+    pub(crate) made: Value,
 }
 
 impl<'a> Connecting<'a> {
@@ -63,7 +63,7 @@ impl<'a> Connecting<'a> {
         self.ask(Method::POST, rest, Some(body)).await
     }
 
-    async fn ask(&self, method: Method, rest: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub(crate) async fn ask(&self, method: Method, rest: &str, body: Option<Value>) -> (StatusCode, Value) {
         let path = format!("/v1/tenants/{}/integrations/{}{rest}", self.tenant.id, self.id);
         self.caller.call(ADMINISTRATOR, method, &path, body).await
     }
@@ -92,7 +92,7 @@ impl<'a> Connecting<'a> {
     }
 
     /// Returns the purposes of the sessions that were opened so far, and the roles that opened them.
-    async fn sessions(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+    pub(crate) async fn sessions(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let receipts = self.get("/receipts").await;
         let items = receipts["items"].as_array().unwrap();
         let field = |name: &str| {

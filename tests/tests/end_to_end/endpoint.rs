@@ -1,5 +1,7 @@
 //! What the event endpoint answers, through the HTTP API.
 
+use portwarden_aws::Service;
+use portwarden_core::id::IntegrationId;
 use portwarden_local::{
     destination::BasicAuth,
     push::{ImageChoice, Pushed},
@@ -10,7 +12,7 @@ use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{World, eventually};
 
 /// Status, Retry-After and body.
 type Answer = (u16, Option<String>, String);
@@ -95,6 +97,7 @@ async fn credentials_open_their_own_endpoint_and_nothing_else() {
         415
     );
     assert_eq!(status(Client::new().get(a.events_url.clone())).await, 404);
+    counted_as_refused(&world, &a.integration, "other_account").await;
     // Nothing was kept of what was refused, and the connection goes on as before.
     world
         .tell(
@@ -104,4 +107,19 @@ async fn credentials_open_their_own_endpoint_and_nothing_else() {
         )
         .await;
     world.cloud.shutdown().await;
+}
+
+/// Waits until the refusal of an integration's event is in the log under its code, and is counted.
+async fn counted_as_refused(world: &World, integration: &IntegrationId, code: &str) {
+    eventually("the refusal is counted", async || {
+        let lines = world.logs(Service::Receiver).await;
+        let told = lines
+            .iter()
+            .any(|line| line["integration.id"] == json!(integration) && line["outcome.code"] == code);
+        let counted = lines
+            .iter()
+            .any(|line| line["EventsRefused"] == 1 && line["outcome.code"] == code);
+        (told && counted).then_some(())
+    })
+    .await;
 }

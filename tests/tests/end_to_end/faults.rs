@@ -77,7 +77,7 @@ async fn hide_for(world: &World, queue: &'static str, time: Duration) {
 }
 
 /// How many messages a queue holds, hidden ones included.
-async fn depth(world: &World, queue: &'static str) -> u64 {
+pub(crate) async fn depth(world: &World, queue: &'static str) -> u64 {
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,

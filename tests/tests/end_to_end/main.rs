@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod advisories;
+mod attacks;
 mod browser;
 mod connect;
 mod console;

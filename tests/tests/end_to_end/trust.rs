@@ -8,7 +8,7 @@ use portwarden_core::{
     random::OsRandomness,
     verdict::{Check, Conclusion, Outcome, Verdict},
 };
-use portwarden_local::Tenant;
+use portwarden_local::{Account, Tenant};
 use serde_json::{Value, json};
 
 use crate::world::{World, scope};
@@ -28,14 +28,7 @@ async fn integration(world: &World, tenant: &Tenant) -> (IntegrationId, External
     (made.integration.id, made.integration.external_id)
 }
 
-/// Makes a role in the tenant's account that trusts others, too, if there are any, under a condition.
-async fn role(
-    world: &World,
-    tenant: &Tenant,
-    name: &str,
-    condition: Option<Value>,
-    others: &[String],
-) -> RoleArn {
+fn trust_policy(world: &World, condition: Option<Value>, others: &[String]) -> String {
     let connector = world.cloud.stack().output("ConnectorRoleArn").unwrap().to_owned();
     let principals: Vec<_> = std::iter::once(&connector).chain(others).collect();
     let mut statement =
@@ -43,7 +36,30 @@ async fn role(
     if let Some(condition) = condition {
         statement["Condition"] = condition;
     }
-    let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+}
+
+/// Lets a role that is there trust our connector role, under a condition.
+pub(crate) async fn trusts(world: &World, account: &Account, role: &RoleArn, condition: Option<Value>) {
+    let policy = trust_policy(world, condition, &[]);
+    let parameters = [
+        ("Action", "UpdateAssumeRolePolicy"),
+        ("Version", "2010-05-08"),
+        ("RoleName", role.name()),
+        ("PolicyDocument", &policy),
+    ];
+    world.query_api(account, "iam", &parameters).await;
+}
+
+/// Makes a role in the tenant's account that trusts others, too, if there are any, under a condition.
+pub(crate) async fn role(
+    world: &World,
+    tenant: &Tenant,
+    name: &str,
+    condition: Option<Value>,
+    others: &[String],
+) -> RoleArn {
+    let policy = trust_policy(world, condition, others);
     let parameters = [
         ("Action", "CreateRole"),
         ("Version", "2010-05-08"),
@@ -57,7 +73,7 @@ async fn role(
 }
 
 /// Lets a role do these actions and no others.
-async fn allow(world: &World, tenant: &Tenant, role: &RoleArn, actions: &[&str]) {
+pub(crate) async fn allow(world: &World, tenant: &Tenant, role: &RoleArn, actions: &[&str]) {
     let statement = json!({"Effect": "Allow", "Action": actions, "Resource": "*"});
     let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
     let parameters = [
@@ -70,7 +86,7 @@ async fn allow(world: &World, tenant: &Tenant, role: &RoleArn, actions: &[&str])
     world.query_api(&tenant.account, "iam", &parameters).await;
 }
 
-fn code(verdict: &Verdict, check: Check) -> Option<&str> {
+pub(crate) fn code(verdict: &Verdict, check: Check) -> Option<&str> {
     match verdict.outcome(check)? {
         Outcome::Failed(problem) | Outcome::Unknown(problem) => Some(&problem.code),
         Outcome::Passed | Outcome::Skipped { .. } => None,
