@@ -206,7 +206,16 @@ impl Integrations {
                     (Some(_), _) | (None, NamedBy::Message(..)) => {}
                 }
             }
-            let now = after(&before, role, integration.account.is_some(), verdict);
+            let now = match (&integration.account, named_by, before.role()) {
+                // What lies in another account than the integration can never work, so that no message has it tested in the
+                // place of a role, not even of one that is closed: whether its tenant has left is seen in that one.
+                (Some(account), NamedBy::Message(..), Some(known))
+                    if known != role && account != role.account() =>
+                {
+                    before.clone()
+                }
+                (account, ..) => after(&before, role, account.is_some(), verdict),
+            };
             let is_of_role = now.role() == Some(role);
             // A message about another role than the one that works must not hide what is known of that one.
             if is_of_role || matches!(named_by, NamedBy::Tenant) {

@@ -136,6 +136,35 @@ async fn a_claim_that_fails_hides_nothing_of_the_role_that_works() {
 }
 
 #[tokio::test]
+async fn a_claim_from_another_account_takes_no_roles_place_not_even_a_closed_ones() {
+    let world = World::new();
+    let party = world.party().await;
+    for outcome in [Outcome::Passed, failed()] {
+        world
+            .record(&party, &region(), &role(ROLE), &outcome)
+            .await
+            .unwrap();
+    }
+    let before = world.connection(&party).await.regions[&region()].clone();
+    assert!(
+        matches!(before.trust, Trust::Refused { .. }),
+        "{:?}",
+        before.trust
+    );
+    for outcome in [failed(), unknown()] {
+        let kept = world
+            .record_claimed(&party, "arn:aws:iam::444455556666:role/mine", &outcome)
+            .await;
+        assert_eq!(kept, before.trust);
+        assert_eq!(world.connection(&party).await.regions[&region()], before);
+    }
+    // A stack that was made anew in the account has a role of another name, and what is wrong with it is to be seen.
+    let anew = "arn:aws:iam::111122223333:role/anew";
+    let taken = world.record_claimed(&party, anew, &failed()).await;
+    assert_eq!(taken.role(), Some(&role(anew)));
+}
+
+#[tokio::test]
 async fn one_claim_of_an_integration_counts_in_a_minute() {
     let world = World::new();
     let [a, b] = [world.party().await, world.party().await];
