@@ -12,6 +12,7 @@ use crate::{
     cloud::Manner,
     ecr::Spot,
     image::Kind,
+    life::{HEARTBEAT, stranger_of},
     party::{Nature, basic},
     world::{Job, State},
 };
@@ -48,12 +49,16 @@ enum Action {
     /// Speak for another account.
     OtherAccount,
     Garbage,
+    /// Speak for a stack without its credentials.
+    Claim,
+    /// Name another tenant's ExternalId with one's own credentials and role.
+    ForeignClaim,
     /// Change how a role trusts.
     ChangeTrust,
 }
 
 /// Everything that is done, with how often.
-const ACTIONS: [(Action, usize); 19] = [
+const ACTIONS: [(Action, usize); 21] = [
     (Action::PushNew, 180),
     (Action::PushAgain, 140),
     (Action::PushCommon, 50),
@@ -72,6 +77,8 @@ const ACTIONS: [(Action, usize); 19] = [
     (Action::ForeignEndpoint, 10),
     (Action::OtherAccount, 10),
     (Action::Garbage, 10),
+    (Action::Claim, 10),
+    (Action::ForeignClaim, 5),
     (Action::ChangeTrust, 1),
 ];
 
@@ -96,7 +103,14 @@ impl State {
         if let Some((action, _)) = action.filter(|_| is_heard) {
             self.perform(*action, party);
         }
-        let gap = Duration::from_micros(self.chance.between(0, 200_000));
+        // The last tenth of the events takes an hour, so that what takes its time is done under load, too.
+        let rest = self.wanted.saturating_sub(self.figures.events);
+        let longest = if rest * 10 > self.wanted {
+            200_000
+        } else {
+            2 * 3_600_000_000 * 10 / self.wanted.max(10)
+        };
+        let gap = Duration::from_micros(self.chance.between(0, longest));
         self.agenda.after(gap, Job::Act);
     }
 
@@ -104,7 +118,6 @@ impl State {
         let site = self.chance.below(self.model.parties[party].sites.len());
         let repository = self.chance.below(3);
         let spot = self.model.parties[party].spot(site, repository);
-        let region = spot.0.region.clone();
         match action {
             Action::PushNew => {
                 let kind = match self.chance.below(40) {
@@ -158,28 +171,8 @@ impl State {
                 let digest = Digest::of(&self.chance.number().to_le_bytes());
                 self.tell(party, &spot, digest, None, "PUSH");
             }
-            Action::Heartbeat => {
-                let detail = self.claim(party, site);
-                let event = self.envelope(party, &region, "aws.events", "Portwarden Heartbeat", &detail);
-                let accepted = Accepted::Heartbeat {
-                    region: region.clone(),
-                };
-                self.post_event(party, site, &event, accepted);
-            }
-            Action::StackStatus => {
-                let mut detail = self.claim(party, site);
-                detail["stack-id"] = json!("arn:aws:cloudformation:stack/portwarden/1");
-                detail["status-details"] = json!({"status": "UPDATE_COMPLETE"});
-                let event = self.envelope(
-                    party,
-                    &region,
-                    "aws.cloudformation",
-                    "CloudFormation Stack Status Change",
-                    &detail,
-                );
-                let id = id_of(&event);
-                self.post_event(party, site, &event, Accepted::Claim { id });
-            }
+            Action::Heartbeat => self.beat(party, site),
+            Action::StackStatus => self.tell_status(party, site, "UPDATE_COMPLETE"),
             Action::RegistryScan => self.scan_by_ecr(party, site, spot),
             Action::ChangeTrust => self.change_trust(party, site),
             Action::Replay
@@ -188,7 +181,9 @@ impl State {
             | Action::WrongPassword
             | Action::ForeignEndpoint
             | Action::OtherAccount
-            | Action::Garbage => self.forge(action, party, site, &spot),
+            | Action::Garbage
+            | Action::Claim
+            | Action::ForeignClaim => self.forge(action, party, site, &spot),
         }
     }
 
@@ -256,9 +251,13 @@ impl State {
         self.post_event(party, site, &event, accepted);
     }
 
-    fn post_event(&mut self, party: usize, site: usize, event: &Value, accepted: Accepted) {
+    pub(crate) fn post_event(&mut self, party: usize, site: usize, event: &Value, accepted: Accepted) {
+        if self.model.parties[party].closed_at.is_some() {
+            // Its stacks are deleted.
+            return;
+        }
         let site = &self.model.parties[party].sites[site];
-        let authorization = site.authorization.clone();
+        let authorization = site.authorization().to_owned();
         self.post(Post {
             party,
             authorization,
@@ -272,9 +271,16 @@ impl State {
         let Some(past) = self.bridge.past(&mut self.chance) else {
             return;
         };
-        let authorization = self.model.parties[party].sites[site].authorization.clone();
+        let needs_another = matches!(action, Action::ForeignEndpoint | Action::ForeignClaim);
+        if needs_another && self.model.parties.len() < 2 {
+            return;
+        }
+        let authorization = self.model.parties[party].sites[site].authorization().to_owned();
         match action {
-            Action::Replay => self.post(past),
+            Action::Replay => {
+                let past = self.with_newest_credentials(past);
+                self.post(past);
+            }
             Action::ReuseId | Action::BorrowId => {
                 let Expected::Accepted(event) = &past.expected else {
                     return;
@@ -304,13 +310,29 @@ impl State {
                     basic("events", "a-wrong-password-of-letters")
                 } else {
                     let other = (victim + 1) % self.model.parties.len();
-                    self.model.parties[other].sites[0].authorization.clone()
+                    self.model.parties[other].sites[0].authorization().to_owned()
                 };
                 self.post(Post {
                     party: victim,
                     authorization,
                     body: past.body,
                     expected: Expected::NotAccepted,
+                });
+            }
+            Action::Claim => self.claim_for_another(party, site),
+            // A mistaken stack of a role that closes for good would be taken for the cause.
+            Action::ForeignClaim if self.model.parties[party].farewell.is_some() => {}
+            Action::ForeignClaim => {
+                let other = (party + 1) % self.model.parties.len();
+                let mut detail = self.claim(party, site);
+                detail["external-id"] = json!(self.model.parties[other].external_id);
+                let region = spot.0.region.clone();
+                let event = self.envelope(party, &region, "aws.events", "Portwarden Heartbeat", &detail);
+                self.post(Post {
+                    party,
+                    authorization,
+                    body: Arc::from(event.to_string()),
+                    expected: Expected::Refused(422),
                 });
             }
             _ => {
@@ -333,7 +355,47 @@ impl State {
         }
     }
 
-    fn envelope(
+    /// A stack sends with the credentials that it has now, whatever it sends.
+    fn with_newest_credentials(&self, past: Post) -> Post {
+        let mut sites = self.model.parties[past.party].sites.iter();
+        let site = sites.find(|site| site.generation_of(&past.authorization).is_some());
+        let newest = site.map(|site| site.authorization().to_owned());
+        Post {
+            authorization: newest.unwrap_or(past.authorization),
+            ..past
+        }
+    }
+
+    /// Claims, again and again and without its credentials, to be a stack of an integration: with an ExternalId that nobody
+    /// has, or with the right one and a role that trusts it, in an account that is not the tenant's.
+    fn claim_for_another(&mut self, party: usize, site: usize) {
+        let victim = &self.model.parties[party];
+        let (region, id) = (victim.sites[site].region.clone(), victim.external_id.to_string());
+        let stranger = stranger_of(party);
+        let is_right = self.chance.per_mille(700);
+        let named = if is_right {
+            id
+        } else {
+            "pw-0123456789abcdefghjkmnpqrs".to_owned()
+        };
+        let detail = json!({
+            "role-arn": stranger, "external-id": named, "template-version": "1",
+            "stack-id": "arn:aws:cloudformation:stack/portwarden/1", "status-details": {"status": "CREATE_COMPLETE"},
+        });
+        let (source, kind) = ("aws.cloudformation", "CloudFormation Stack Status Change");
+        for _ in 0..3 {
+            let mut event = self.envelope(party, &region, source, kind, &detail);
+            event["account"] = json!(stranger.account());
+            self.post(Post {
+                party,
+                authorization: basic("portwarden", "a-password-that-the-stranger-made-up"),
+                body: Arc::from(event.to_string()),
+                expected: Expected::NotAccepted,
+            });
+        }
+    }
+
+    pub(crate) fn envelope(
         &mut self,
         party: usize,
         region: &Region,
@@ -349,7 +411,7 @@ impl State {
         })
     }
 
-    fn claim(&self, party: usize, site: usize) -> Value {
+    pub(crate) fn claim(&self, party: usize, site: usize) -> Value {
         let party = &self.model.parties[party];
         // A stack can only speak of a role of its own account.
         let role = if party.nature == Nature::Thief {
@@ -357,12 +419,19 @@ impl State {
         } else {
             party.sites[site].role.to_string()
         };
-        json!({"role-arn": role, "external-id": party.external_id, "template-version": "1"})
+        let mut claim = json!({"role-arn": role, "external-id": party.external_id, "template-version": "1"});
+        if let Some(secret) = &party.sites[site].secret {
+            claim["secret-arn"] = json!(secret);
+            claim["credential-generation"] = json!(party.sites[site].credentials.len());
+            claim["rate-minutes"] = json!(HEARTBEAT.as_secs() / 60);
+        }
+        claim
     }
 
     /// Makes a role trust otherwise: by mistake, or as well as before.
     fn change_trust(&mut self, party: usize, site: usize) {
-        if self.model.parties[party].nature != Nature::Honest {
+        let owner = &self.model.parties[party];
+        if owner.nature != Nature::Honest || owner.closed_at.is_some() {
             return;
         }
         let role = self.model.parties[party].sites[site].role.to_string();
@@ -409,7 +478,7 @@ impl State {
     }
 }
 
-fn id_of(event: &Value) -> EventId {
+pub(crate) fn id_of(event: &Value) -> EventId {
     event["id"]
         .as_str()
         .and_then(|id| id.parse().ok())

@@ -23,6 +23,12 @@ pub enum Invariant {
     AnswersOfTheTable,
     /// What changed is told, on the bus and once to each webhook.
     ToldOnce,
+    /// What a message without proof claims is nothing but a place to look at, and seldom.
+    ClaimsProveNothing,
+    /// New credentials take the place of old ones with both good for a day, and no longer.
+    NothingLostInRotation,
+    /// Only a wish or a week of refusals removes an integration; it is used no more, and deleted when its time has come.
+    GoneForGood,
 }
 
 /// Something that must be true was not.
@@ -55,6 +61,9 @@ impl fmt::Display for Invariant {
             Self::OneEffect => "order and repetition do not matter",
             Self::AnswersOfTheTable => "the endpoint answers as its table says",
             Self::ToldOnce => "a change is told once",
+            Self::ClaimsProveNothing => "a claim proves nothing",
+            Self::NothingLostInRotation => "rotating credentials loses nothing",
+            Self::GoneForGood => "what is removed is gone for good",
         })
     }
 }

@@ -169,7 +169,9 @@ impl State {
             Some(status) => matches!(status, 401 | 407 | 409 | 429) || status >= 500,
             None => true,
         };
-        if !is_retried {
+        // A stranger tries a few times.
+        let is_stranger = matches!(delivery.post.expected, Expected::NotAccepted) && delivery.attempts >= 5;
+        if !is_retried || is_stranger {
             self.bridge.deliveries.remove(&number);
             return;
         }

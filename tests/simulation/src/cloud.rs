@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use portwarden_core::{
-    arn::RoleArn,
+    arn::{RoleArn, SecretArn},
     id::{AccountId, Region},
     session::{AssumeError, Purpose, Session},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Cloud {
     connector_trust: Policy,
     connector_denials: Policy,
     canary: Role,
+    /// What stacks keep in Secrets Manager.
+    secrets: BTreeMap<String, String>,
     /// Our own policy stands in the way of negative probes; only the canary shows it.
     pub(crate) is_muzzled: bool,
 }
@@ -94,6 +96,7 @@ impl Cloud {
                 },
             }})),
             canary: Role::new(canary, String::new(), Manner::Open, now),
+            secrets: BTreeMap::new(),
             is_muzzled: false,
         }
     }
@@ -101,6 +104,16 @@ impl Cloud {
     pub(crate) fn add_role(&mut self, arn: &RoleArn, right: &str, manner: Manner, now: Timestamp) {
         let role = Role::new(arn.clone(), right.to_owned(), manner, now);
         self.roles.insert(arn.to_string(), role);
+    }
+
+    /// Keeps credentials where a stack keeps them, in the place of those that were there.
+    pub(crate) fn keep_secret(&mut self, arn: &SecretArn, username: &str, password: &str) {
+        let text = json!({"username": username, "password": password}).to_string();
+        self.secrets.insert(arn.as_str().to_owned(), text);
+    }
+
+    pub(crate) fn secret(&self, arn: &SecretArn) -> Option<&str> {
+        self.secrets.get(arn.as_str()).map(String::as_str)
     }
 
     pub(crate) fn role(&self, arn: &str) -> Option<&Role> {

@@ -31,6 +31,18 @@ pub struct Figures {
     pub proven: u64,
     /// Connections that were found not to be.
     pub distrusted: u64,
+    /// Changes of a connection's status that were told.
+    pub statuses: u64,
+    /// Tests that claims without proof led to.
+    pub claims: u64,
+    /// Rounds of the schedule.
+    pub rounds: u64,
+    /// Regions whose stacks took new credentials in the place of old ones.
+    pub rotated: u64,
+    /// Deliveries for an integration that was removed.
+    pub gone: u64,
+    /// Integrations of which nothing is left but receipts and ids.
+    pub purged: u64,
     /// Messages that were dead letters for a while.
     pub dead_letters: u64,
     /// Messages that were sent to webhooks.

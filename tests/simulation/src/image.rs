@@ -128,6 +128,11 @@ impl Warehouse {
         listed.chain([digest]).collect()
     }
 
+    /// Returns the images that no index lists.
+    pub(crate) fn unlisted(&self) -> impl Iterator<Item = &Digest> {
+        self.manifests.keys().filter(|digest| !self.is_listed(digest))
+    }
+
     /// Tells whether an index lists it.
     pub(crate) fn is_listed(&self, digest: &Digest) -> bool {
         self.all_listed.contains(digest)

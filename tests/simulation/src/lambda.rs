@@ -28,8 +28,8 @@ use portwarden_reconciler::{
     Answer as Reconciled, Context as Reconciler, Invocation, Outside as ReconcilerOutside,
 };
 use portwarden_scanner::{Context as Scanner, Inline, Outside as ScannerOutside};
-use portwarden_verifier::{batch::verify_all, context::Context as Verifier, probe::PATIENCE};
-use serde_json::Value;
+use portwarden_verifier::{batch::verify_all, context::Context as Verifier, invocation, probe::PATIENCE};
+use serde_json::{Value, json};
 
 use crate::{
     agenda::WorldClock,
@@ -54,7 +54,7 @@ pub(crate) struct Lambda {
     started: u64,
     processes: u64,
     /// How many awaits an invocation had that lived to its end.
-    awaits: BTreeMap<Function, u32>,
+    awaits: BTreeMap<(Function, bool), u32>,
 }
 
 /// A process with what it remembers.
@@ -76,6 +76,8 @@ struct Task {
     future: Pin<Box<dyn Future<Output = Answer> + Send>>,
     waker: Waker,
     environment: Environment,
+    /// Whether it goes round, for which a process makes many more awaits.
+    is_round: bool,
     awaits: u32,
     /// At which await the process dies.
     dies_at: Option<u32>,
@@ -174,6 +176,7 @@ impl Lambda {
         payload: Payload,
     ) {
         let environment = self.environment(function);
+        let is_round = matches!(work, Work::Round);
         self.started += 1;
         let number = self.started;
         let dies_at = {
@@ -185,11 +188,12 @@ impl Lambda {
                 tenant,
                 troubles: 0,
                 told: Vec::new(),
+                batches: BTreeMap::new(),
                 queued: 0,
             };
             state.serving.insert(environment.process.id, serving);
             state.agenda.after(function.time_out(), Job::TimeOut(number));
-            let awaits = self.awaits.get(&function).copied().unwrap_or(8);
+            let awaits = self.awaits.get(&(function, is_round)).copied().unwrap_or(8);
             let crash = state.faults.crash;
             let dies = state.chance.per_mille(crash);
             dies.then(|| 1 + u32::try_from(state.chance.below(awaits as usize)).unwrap_or(0))
@@ -206,6 +210,7 @@ impl Lambda {
             ),
             waker: Waker::from(Arc::new(waking)),
             environment,
+            is_round,
             awaits: 0,
             dies_at,
         };
@@ -238,7 +243,7 @@ impl Lambda {
             Poll::Ready(answer) => {
                 let task = self.tasks.remove(&number)?;
                 let function = task.environment.process.function;
-                self.awaits.insert(function, task.awaits.max(1));
+                self.awaits.insert((function, task.is_round), task.awaits.max(1));
                 let process = task.environment.process.id;
                 // A process is recycled now and then.
                 if !self.world.state().chance.per_mille(10) {
@@ -325,7 +330,7 @@ impl Lambda {
                     calls: Arc::default(),
                     purge: Purge::new(
                         rights.clone(),
-                        rights.clone(),
+                        self.wiring.purged_objects(rights.clone()),
                         Arc::new(Index::new(rights.clone(), rights.clone())),
                     ),
                     secrets: rights.clone(),
@@ -406,6 +411,8 @@ impl Lambda {
 pub(crate) enum Payload {
     Http(Value),
     Message(String),
+    /// As the schedule's rule has it.
+    Round,
 }
 
 fn start(
@@ -421,6 +428,11 @@ fn start(
         (Kept::Verifier(context, metrics), Payload::Message(body)) => {
             Box::pin(async move { is_done(&verify_all(&context, &metrics, batch(body)).await) })
         }
+        (Kept::Verifier(context, metrics), Payload::Round) => Box::pin(async move {
+            let round = json!({"do": invocation::ROUND});
+            let made = invocation::handle(&context, &metrics, round, ends).await;
+            Answer::Batch(made.is_ok())
+        }),
         (Kept::Scanner(context), Payload::Message(body)) => {
             Box::pin(async move { is_done(&portwarden_scanner::handle(&context, batch(body), ends).await) })
         }
@@ -434,7 +446,9 @@ fn start(
                 Err(_) => Answer::Batch(false),
             }
         }),
-        _ => unreachable!("requests are for the receiver, and messages for the others"),
+        _ => unreachable!(
+            "requests are for the receiver, rounds for the verifier, and messages for all but the receiver"
+        ),
     }
 }
 

@@ -11,6 +11,7 @@ mod figures;
 mod function;
 mod image;
 mod lambda;
+mod life;
 mod model;
 mod outside;
 mod party;

@@ -2,7 +2,10 @@
 
 mod answer;
 mod end;
+mod goodbye;
 mod item;
+mod standing;
+mod status;
 mod told;
 mod trust;
 
@@ -32,6 +35,7 @@ use crate::{
 };
 
 use item::Item;
+pub(crate) use standing::{OLD_LAST, Standing};
 use told::Told;
 
 /// What must be so.
@@ -40,8 +44,20 @@ pub(crate) struct Model {
     pub(crate) parties: Vec<Party>,
     by_integration: BTreeMap<IntegrationId, usize>,
     external_ids: BTreeMap<String, usize>,
-    /// Since when a region's role is trusted, or is not.
-    trust: BTreeMap<(IntegrationId, Region), Vec<(Timestamp, bool)>>,
+    /// What is known of a region, since when.
+    standing: BTreeMap<(IntegrationId, Region), Vec<(Timestamp, Standing)>>,
+    /// The last verdict on each region.
+    verdicts: BTreeMap<(IntegrationId, Region), Value>,
+    /// When a heartbeat of each region was noted, and when it was sent.
+    heartbeats: BTreeMap<(IntegrationId, Region), Vec<(Timestamp, Timestamp)>>,
+    /// The integrations whose accounts their tenants have named.
+    pub(crate) confirmed: BTreeSet<IntegrationId>,
+    /// The minutes in which claims led to tests.
+    claimed: BTreeMap<IntegrationId, BTreeSet<i64>>,
+    /// When integrations were removed.
+    pub(crate) removed: BTreeMap<IntegrationId, Timestamp>,
+    /// Each change of a region's status that the bus heard of.
+    statuses: BTreeMap<(IntegrationId, Region), Vec<Value>>,
     /// Every body that was sent under an id of an integration's events.
     bodies: BTreeMap<(usize, EventId), BTreeSet<Digest>>,
     /// The places that accepted events speak of.
@@ -67,8 +83,8 @@ impl Model {
     }
 
     /// Returns whose ExternalId this is.
-    pub(crate) fn owner_of(&self, external_id: &str) -> Option<&Party> {
-        Some(&self.parties[*self.external_ids.get(external_id)?])
+    pub(crate) fn owner_of(&self, external_id: &str) -> Option<usize> {
+        self.external_ids.get(external_id).copied()
     }
 
     /// Tells whether an event about an image was accepted.
@@ -86,18 +102,36 @@ impl State {
     pub(crate) fn check_partition(&mut self, process: u64, partition: &Partition) -> Result<(), Breach> {
         self.figures.checks += 1;
         let partition = partition.as_str();
-        let tenant = self.tenant_of(process);
-        let is_own = tenant.is_some_and(|tenant| {
-            let rest = partition
-                .strip_prefix("T#")
-                .and_then(|rest| rest.strip_prefix(tenant.as_str()));
-            rest.is_some_and(|rest| rest.starts_with('#'))
-        });
+        let tenant = partition.strip_prefix("T#").and_then(|rest| rest.split_once('#'));
+        let is_own = tenant.is_some_and(|(tenant, _)| self.serves(process, tenant));
         hold(
             is_own || partition.starts_with("D#"),
             Invariant::NoCrossTenantByte,
-            || format!("{partition} is used in the work for {tenant:?}"),
+            || {
+                format!(
+                    "{partition} is used in the work for {:?}",
+                    self.tenant_of(process)
+                )
+            },
         )
+    }
+
+    /// Tells whether a process works for a tenant; a round is for all.
+    pub(crate) fn serves(&self, process: u64, tenant: &str) -> bool {
+        let Some(serving) = self.serving.get(&process) else {
+            return false;
+        };
+        match serving.work {
+            Work::Round => self
+                .model
+                .parties
+                .iter()
+                .any(|party| party.tenant.as_str() == tenant),
+            _ => serving
+                .tenant
+                .as_ref()
+                .is_some_and(|served| served.as_str() == tenant),
+        }
     }
 
     pub(crate) fn tenant_of(&self, process: u64) -> Option<&TenantId> {
@@ -106,13 +140,25 @@ impl State {
 
     /// Checks what was written.
     pub(crate) fn check_write(&mut self, process: u64, write: &Write) -> Result<(), Breach> {
-        let Write::Put { key, body, .. } = write else {
-            return Ok(());
-        };
         self.figures.checks += 1;
-        match Item::of(key) {
+        let item = Item::of(write.key());
+        let body = match write {
+            Write::Put { body, .. } => body,
+            Write::Delete { .. } => return self.check_delete(item.as_ref()),
+            Write::Check { .. } => return Ok(()),
+        };
+        match item {
             Some(Item::Scan { tenant, digest }) => self.check_scan(tenant, digest, body),
-            Some(Item::Location { digest }) => self.check_location(digest, body),
+            Some(Item::Location { digest, .. }) => self.check_location(digest, body),
+            Some(Item::Integration { integration }) => self.check_integration(process, &integration, body),
+            Some(Item::Told { integration, region }) => self.check_told_is_heard(&integration, &region, body),
+            Some(Item::Heartbeat { integration, region }) => {
+                let at = body["at"].as_str().and_then(|at| at.parse().ok());
+                let noted = at.map(|at| (self.now(), at));
+                let key = (integration, region);
+                self.model.heartbeats.entry(key).or_default().extend(noted);
+                Ok(())
+            }
             Some(Item::Region { integration, region }) => {
                 self.check_region(process, &integration, &region, body)
             }
@@ -226,7 +272,7 @@ impl State {
     ) -> Result<(), Breach> {
         self.figures.checks += 1;
         hold(
-            self.tenant_of(process) == Some(tenant),
+            self.serves(process, tenant.as_str()),
             Invariant::NoCrossTenantByte,
             || format!("an image of {tenant} is announced in the work for somebody else"),
         )?;
@@ -257,7 +303,7 @@ impl State {
             Work::Scan { request, .. } => &request.integration,
             Work::Verify { request, .. } => &request.integration,
             Work::Inventory { request, .. } => &request.integration,
-            Work::Notify { .. } => return None,
+            Work::Notify { .. } | Work::Round => return None,
         };
         let number = self.model.party_of(integration)?;
         Some(&self.model.parties[number])

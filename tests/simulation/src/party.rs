@@ -1,8 +1,9 @@
 //! Tenants' integrations: who sends events, and what opens their registries.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
 use portwarden_core::{
-    arn::RoleArn,
+    arn::{RoleArn, SecretArn},
     ecr::RegistryId,
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
     scope::TenantScope,
@@ -19,6 +20,12 @@ pub(crate) struct Party {
     pub(crate) external_id: ExternalId,
     pub(crate) account: AccountId,
     pub(crate) nature: Nature,
+    /// Whether its stacks connect it by what they say, and a click.
+    pub(crate) is_quick: bool,
+    /// How it goes, if it does.
+    pub(crate) farewell: Option<Farewell>,
+    /// Since when its roles are closed for good.
+    pub(crate) closed_at: Option<Timestamp>,
     pub(crate) sites: Vec<Site>,
 }
 
@@ -27,8 +34,32 @@ pub(crate) struct Party {
 pub(crate) struct Site {
     pub(crate) region: Region,
     pub(crate) role: RoleArn,
-    /// What its stack sends in `Authorization`.
-    pub(crate) authorization: String,
+    /// What its stack sends in `Authorization`, one generation after the other.
+    pub(crate) credentials: Vec<String>,
+    /// Where its stack keeps them, if it makes them itself.
+    pub(crate) secret: Option<SecretArn>,
+}
+
+/// How an integration ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Its tenant wishes it.
+    Asked,
+    /// Its roles open for nobody any more, and nobody says a word.
+    Closed,
+}
+
+impl Site {
+    /// Returns what its stack sends in `Authorization` now.
+    pub(crate) fn authorization(&self) -> &str {
+        self.credentials.last().map_or("", String::as_str)
+    }
+
+    /// Returns which generation of its credentials something is.
+    pub(crate) fn generation_of(&self, authorization: &str) -> Option<u32> {
+        let place = self.credentials.iter().position(|known| known == authorization)?;
+        u32::try_from(place + 1).ok()
+    }
 }
 
 /// What an owner wants.
@@ -46,6 +77,11 @@ pub(crate) enum Nature {
 const REPOSITORIES: [&str; 3] = ["shop/web", "shop/api", "team/job"];
 
 impl Party {
+    /// Tells whether it is to be connected, and to stay so.
+    pub(crate) fn stays(&self) -> bool {
+        self.nature == Nature::Honest && self.farewell.is_none()
+    }
+
     pub(crate) fn registry(&self, site: usize) -> RegistryId {
         RegistryId {
             account: self.account.clone(),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use portwarden_core::{
+    id::IntegrationId,
     notification::NotifyRequest,
     work::{InventoryRequest, ScanRequest, VerifyRequest},
 };
@@ -81,6 +82,15 @@ impl QueueName {
 }
 
 impl Request {
+    /// Returns the integration whose registry it needs, if it needs one.
+    pub(crate) fn integration(&self) -> Option<&IntegrationId> {
+        match self {
+            Self::Scan(request) => Some(&request.integration),
+            Self::Inventory(request) => Some(&request.integration),
+            Self::Verify(_) | Self::Notify(_) => None,
+        }
+    }
+
     pub(crate) fn body(&self) -> String {
         let body = match self {
             Self::Scan(request) => serde_json::to_string(request),
@@ -150,21 +160,18 @@ impl Queues {
         }
     }
 
-    /// Moves all dead letters back, and returns them.
-    pub(crate) fn redrive(&mut self, name: QueueName) -> Vec<u64> {
-        let queue = self.queue(name);
-        let dead = std::mem::take(&mut queue.dead);
-        for number in &dead {
-            if let Some(message) = queue.messages.get_mut(number) {
-                message.received = 0;
-            }
-        }
-        dead
-    }
-
-    /// Counts the messages that are not done, dead letters among them.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queues.values().map(|queue| queue.messages.len()).sum()
+    /// Moves those dead letters back that may succeed now, and returns them.
+    pub(crate) fn redrive(&mut self, name: QueueName, may_succeed: impl Fn(&Request) -> bool) -> Vec<u64> {
+        let Queue { dead, messages, .. } = self.queue(name);
+        let moved = dead.extract_if(.., |number| {
+            let message = messages.get_mut(number);
+            message.is_some_and(|message| {
+                let moves = may_succeed(&message.request);
+                message.received = if moves { 0 } else { message.received };
+                moves
+            })
+        });
+        moved.collect()
     }
 
     /// Returns the requests that are not done.

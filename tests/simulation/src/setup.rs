@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use portwarden_advisories::{Bulk, build, parse};
 use portwarden_core::{
     advisory::{Edition, Editions},
-    arn::RoleArn,
+    arn::{RoleArn, SecretArn},
     endpoint::{Password, Username},
     id::{Region, TenantId},
     integration::{Integrations, NewRegion},
@@ -27,7 +27,7 @@ use crate::{
     image::{flawed, flaws},
     model::Model,
     outside::at_once,
-    party::{Nature, Party, Site, basic},
+    party::{Farewell, Nature, Party, Site, basic},
 };
 
 const REGIONS: [&str; 2] = ["eu-central-1", "us-east-1"];
@@ -62,7 +62,20 @@ pub(crate) fn tenants(
                 17 => Nature::Thief,
                 _ => Nature::Honest,
             };
-            let party = connect(&scope, place, nature, &store, &randomness, now, &model);
+            let farewell = match number % 8 {
+                2 => Some(Farewell::Closed),
+                5 => Some(Farewell::Asked),
+                _ if account > 0 => Some(Farewell::Asked),
+                _ => None,
+            };
+            let new = New {
+                scope: &scope,
+                place,
+                nature,
+                is_quick: nature == Nature::Honest && number % 3 == 1,
+                farewell: farewell.filter(|_| nature == Nature::Honest),
+            };
+            let party = connect(&new, &store, &randomness, cloud, now, &model);
             for site in &party.sites {
                 let manner = match nature {
                     Nature::Honest => Manner::GOOD[place % Manner::GOOD.len()],
@@ -131,15 +144,24 @@ pub(crate) fn webhook_key() -> WebhookKey {
     WebhookKey::parse("a-key-of-thirty-two-characters-00".to_owned().into()).expect("a constant key is valid")
 }
 
-fn connect(
-    scope: &TenantScope,
+/// An integration that is to be made.
+struct New<'a> {
+    scope: &'a TenantScope,
     place: usize,
     nature: Nature,
+    is_quick: bool,
+    farewell: Option<Farewell>,
+}
+
+fn connect(
+    new: &New<'_>,
     store: &Arc<dyn Store>,
     randomness: &dyn Randomness,
+    cloud: &mut Cloud,
     now: Timestamp,
     model: &Model,
 ) -> Party {
+    let New { scope, place, .. } = *new;
     let account = format!("{:012}", 100_000_000_000 + place);
     let role = |name: &str| -> RoleArn {
         format!("arn:aws:iam::{account}:role/{name}")
@@ -148,41 +170,77 @@ fn connect(
     };
     // One region, two that share a role and credentials, or two with roles of their own.
     let roles = match place % 3 {
-        0 => vec![role("portwarden"), role("portwarden")],
+        0 if !new.is_quick => vec![role("portwarden"), role("portwarden")],
         1 => vec![role("portwarden")],
         _ => vec![role("portwarden-a"), role("portwarden-b")],
     };
-    let roles = match (nature, model.parties.first()) {
+    let roles = match (new.nature, model.parties.first()) {
         (Nature::Thief, Some(victim)) => vec![victim.sites[0].role.clone()],
         _ => roles,
     };
+    let shares = place.is_multiple_of(3) && !new.is_quick;
+    let username = |number: usize| format!("events-{}", if shares { 0 } else { number });
     let password = Password::generate(randomness);
-    let username = |number: usize| if place.is_multiple_of(3) { 0 } else { number };
-    let username = |number: usize| format!("events-{}", username(number));
-    let new: Vec<NewRegion> = (0..roles.len())
-        .map(|number| NewRegion::Classic {
-            region: region(number),
-            username: Username::parse(&username(number)).expect("a constant name is valid"),
-            password: password.clone(),
+    let sites: Vec<Site> = roles
+        .into_iter()
+        .enumerate()
+        .map(|(number, role)| {
+            let own = if new.is_quick {
+                Password::generate(randomness)
+            } else {
+                password.clone()
+            };
+            let (username, own) = (username(number), own.secret().expose_secret());
+            let name = format!(
+                "arn:aws:secretsmanager:{}:{account}:secret:portwarden",
+                region(number)
+            );
+            let secret: Option<SecretArn> = new
+                .is_quick
+                .then(|| name.parse().expect("an ARN that is made here is valid"));
+            if let Some(secret) = &secret {
+                cloud.keep_secret(secret, &username, own);
+            }
+            Site {
+                region: region(number),
+                role,
+                credentials: vec![basic(&username, own)],
+                secret,
+            }
         })
         .collect();
-    let integrations = Integrations::new(store.clone());
-    let made = at_once(integrations.create(scope, "an account", &new, now, randomness));
-    let integration = made.expect("memory takes a new integration").integration;
-    let secret = password.secret().expose_secret();
-    let sites = roles.into_iter().enumerate().map(|(number, role)| Site {
-        region: region(number),
-        role,
-        authorization: basic(&username(number), secret),
+    let regions = sites.iter().enumerate().map(|(number, site)| {
+        let region = site.region.clone();
+        if new.is_quick {
+            return NewRegion::Quick { region };
+        }
+        NewRegion::Classic {
+            region,
+            username: Username::parse(&username(number)).expect("a constant name is valid"),
+            password: password.clone(),
+        }
     });
+    // Of some, the second region is not expected: its stack says that it is there.
+    let expected = if new.is_quick && place % 4 == 2 {
+        1
+    } else {
+        sites.len()
+    };
+    let regions: Vec<NewRegion> = regions.take(expected).collect();
+    let integrations = Integrations::new(store.clone());
+    let made = at_once(integrations.create(scope, "an account", &regions, now, randomness));
+    let integration = made.expect("memory takes a new integration").integration;
     Party {
         tenant: scope.tenant().clone(),
         scope: scope.clone(),
         integration: integration.id,
         external_id: integration.external_id,
         account: account.parse().expect("twelve digits are an account"),
-        nature,
-        sites: sites.collect(),
+        nature: new.nature,
+        is_quick: new.is_quick,
+        farewell: new.farewell,
+        closed_at: None,
+        sites,
     }
 }
 

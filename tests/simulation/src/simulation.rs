@@ -1,28 +1,23 @@
 //! One run: from a seed to its end, or to the first violation.
 
+mod seasons;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use portwarden_core::{
-    id::RequestId,
-    object::MemoryObjects,
-    store::MemoryStore,
-    trace::TraceId,
-    work::{InventoryReason, InventoryRequest, VerifyReason, VerifyRequest},
-};
+use portwarden_core::{object::MemoryObjects, store::MemoryStore};
 
 use crate::{
     agenda::{Agenda, Next},
     breach::Violation,
     bridge::Bridge,
     chance::{Chance, Seeded},
-    cloud::{Cloud, Manner},
+    cloud::Cloud,
     ecr::Ecr,
     figures::Figures,
     function::Function,
     image::Warehouse,
     lambda::{Answer, Ended, Lambda, Payload, Progress},
-    party::Nature,
     queue::{QueueName, Queues, Request},
     setup,
     trace::Trace,
@@ -115,18 +110,6 @@ pub struct Finished {
 /// How often the owners of roles look at their connections.
 const INSPECTION: Duration = Duration::from_mins(4);
 
-/// How often the operator moves dead letters back.
-const REDRIVE: Duration = Duration::from_mins(20);
-
-/// How long the world goes on as it is after the last event, before nothing goes wrong any more.
-const AFTERMATH: SignedDuration = SignedDuration::from_hours(1);
-
-/// How long after that everybody is compared with ECR, once: all roles are proven by then, and the last backfill is long over.
-const SWEEP: Duration = Duration::from_hours(14);
-
-/// How long after that everything must have come to rest: EventBridge gives up after a day.
-const REST: SignedDuration = SignedDuration::from_hours(30);
-
 /// Runs the functions in a world until everything has come to rest.
 ///
 /// # Errors
@@ -141,11 +124,10 @@ struct Run {
     lambda: Lambda,
     /// Makes the ids of requests of people.
     people: Seeded,
-    wanted: u64,
     started: Timestamp,
     last_event: Option<Timestamp>,
     is_calm: bool,
-    is_swept: bool,
+    is_at_rest: bool,
 }
 
 impl Run {
@@ -164,7 +146,8 @@ impl Run {
         agenda.after(Duration::ZERO, Job::Inspect);
         // The first events come before everybody is connected.
         agenda.after(Duration::from_secs(20), Job::Act);
-        agenda.after(REDRIVE, Job::Redrive);
+        agenda.after(seasons::REDRIVE, Job::Redrive);
+        agenda.after(Duration::from_secs(40), Job::Round(0));
         agenda.after(Duration::from_mins(50), Job::Muzzle(true));
         let world = World::new(State {
             agenda,
@@ -179,19 +162,21 @@ impl Run {
             bridge: Bridge::default(),
             queues: Queues::new(),
             model,
+            wanted: settings.events,
+            is_silent: false,
             serving: BTreeMap::new(),
             figures: Figures::default(),
             violation: None,
         });
+        world.state().begin_lives();
         Self {
             lambda: Lambda::new(&world, wiring, &mut lambda_chance),
             world,
             people,
-            wanted: settings.events,
             started: now,
             last_event: None,
             is_calm: false,
-            is_swept: false,
+            is_at_rest: false,
         }
     }
 
@@ -215,7 +200,7 @@ impl Run {
         }
         let ended = {
             let state = &mut *self.world.state();
-            let checked = state.check_end();
+            let checked = state.check_goodbyes();
             state.judge(checked);
             state.now()
         };
@@ -251,7 +236,8 @@ impl Run {
             }
             Job::Redrive => self.redrive(),
             Job::Inspect => self.inspect(),
-            Job::Sweep => self.sweep(),
+            Job::Round(more) => self.go_round(more),
+            Job::Live(life) => self.world.state().live(life, &self.people),
             Job::Muzzle(on) => {
                 let state = &mut *self.world.state();
                 state.cloud.is_muzzled = on && !self.is_calm;
@@ -266,7 +252,7 @@ impl Run {
 
     fn act(&mut self) {
         let state = &mut *self.world.state();
-        if state.figures.events < self.wanted {
+        if state.figures.events < state.wanted {
             state.act();
         } else {
             self.last_event = Some(state.now());
@@ -355,118 +341,13 @@ impl Run {
                     state.end_message(QueueName::Verify, message, &answer);
                     Some(QueueName::Verify)
                 }
-                (None, _) => None,
+                (Some(Work::Round) | None, _) => None,
             };
             state.serving.remove(&process);
             queue
         };
         if let Some(queue) = queue {
             self.receive(queue);
-        }
-    }
-
-    /// Moves dead letters back, and ends what goes wrong when all events have been sent.
-    fn redrive(&mut self) {
-        let state = &mut *self.world.state();
-        let now = state.now();
-        let is_over = |time: SignedDuration| {
-            self.last_event
-                .is_some_and(|last| now.duration_since(last) > time)
-        };
-        if is_over(AFTERMATH) {
-            if !self.is_calm {
-                state.agenda.after(SWEEP, Job::Sweep);
-            }
-            self.is_calm = true;
-            state.faults = Faults::NONE;
-            state.cloud.is_muzzled = false;
-        }
-        for name in QueueName::ALL {
-            for message in state.queues.redrive(name) {
-                state.figures.dead_letters += 1;
-                state
-                    .agenda
-                    .after(Duration::from_millis(5), Job::Arrive(name, message));
-            }
-        }
-        let checked = state.check_trust();
-        state.judge(checked);
-        let is_at_rest = self.is_swept && state.queues.waiting() == 0 && state.bridge.waiting() == 0;
-        if !is_at_rest && !is_over(REST) {
-            state.agenda.after(REDRIVE, Job::Redrive);
-        }
-    }
-
-    /// Has every region compared, as a day's rounds do.
-    fn sweep(&mut self) {
-        self.is_swept = true;
-        let state = &mut *self.world.state();
-        let now = state.now();
-        let mut requests = Vec::new();
-        for party in &state.model.parties {
-            requests.extend(party.sites.iter().map(|site| InventoryRequest {
-                tenant: party.tenant.clone(),
-                integration: party.integration.clone(),
-                region: site.region.clone(),
-                reason: InventoryReason::Schedule,
-                repository: None,
-                event: None,
-                request: RequestId::generate(&self.people),
-                trace: TraceId::generate(now, &self.people),
-                continuation: 0,
-            }));
-        }
-        for request in requests {
-            state.enqueue(QueueName::Inventory, Request::Inventory(Box::new(request)));
-        }
-    }
-
-    /// Lets owners mend their roles and ask for tests of connections that are not green.
-    fn inspect(&mut self) {
-        let state = &mut *self.world.state();
-        let now = state.now();
-        let mut asked = Vec::new();
-        for number in 0..state.model.parties.len() {
-            let party = &state.model.parties[number];
-            let is_honest = party.nature == Nature::Honest;
-            for site in party.sites.clone() {
-                let role = site.role.as_str();
-                let is_good = state.cloud.role(role).is_some_and(|role| role.manner().is_good());
-                let mends = self.is_calm || state.chance.per_mille(100);
-                if is_honest && !is_good && mends {
-                    state.cloud.change_trust(role, Manner::Exact, now);
-                }
-                let party = &state.model.parties[number];
-                let is_proven = state.is_proven_since(&party.integration, &site.region, now);
-                let asks = match (is_honest, self.is_calm) {
-                    (true, true) => !is_proven,
-                    (true, false) => !is_proven || state.chance.per_mille(10),
-                    (false, calm) => !calm && state.chance.per_mille(60),
-                };
-                if asks {
-                    asked.push(VerifyRequest {
-                        tenant: party.tenant.clone(),
-                        integration: party.integration.clone(),
-                        region: site.region,
-                        role: Some(site.role),
-                        claim: None,
-                        said_at: None,
-                        reason: VerifyReason::Asked,
-                        request: RequestId::generate(&self.people),
-                        trace: TraceId::generate(now, &self.people),
-                        attempt: 0,
-                    });
-                }
-            }
-        }
-        for request in asked {
-            state.enqueue(QueueName::Verify, Request::Verify(Box::new(request)));
-        }
-        let is_over = self
-            .last_event
-            .is_some_and(|last| now.duration_since(last) > AFTERMATH + SignedDuration::from_hours(12));
-        if !is_over {
-            state.agenda.after(INSPECTION, Job::Inspect);
         }
     }
 }

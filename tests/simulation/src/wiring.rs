@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use portwarden_core::purge::PurgeObjects;
 use portwarden_notifier::Outside as NotifierOutside;
 use portwarden_receiver::context::Outside as ReceiverOutside;
 use portwarden_reconciler::Outside as ReconcilerOutside;
@@ -15,6 +18,11 @@ pub trait Wiring: Send + Sync {
     /// Returns what a process of the verifier works with.
     fn verifier(&self, context: VerifierContext) -> VerifierContext {
         context
+    }
+
+    /// Returns where a process of the verifier deletes what is known of removed integrations.
+    fn purged_objects(&self, objects: Arc<dyn PurgeObjects>) -> Arc<dyn PurgeObjects> {
+        objects
     }
 
     /// Returns what a process of the scanner has around it.

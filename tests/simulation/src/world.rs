@@ -31,6 +31,7 @@ use crate::{
     figures::Figures,
     function::Function,
     image::Warehouse,
+    life::Life,
     model::Model,
     queue::{QueueName, Queues},
     trace::{Step, Trace},
@@ -53,6 +54,10 @@ pub(crate) struct State {
     pub(crate) bridge: Bridge,
     pub(crate) queues: Queues,
     pub(crate) model: Model,
+    /// How many events are to be sent.
+    pub(crate) wanted: u64,
+    /// Whether all has come to rest, and stacks are silent from then on.
+    pub(crate) is_silent: bool,
     /// What each process works on.
     pub(crate) serving: BTreeMap<u64, Serving>,
     pub(crate) figures: Figures,
@@ -74,8 +79,10 @@ pub(crate) enum Job {
     Redrive,
     /// The owners of roles look at their connections.
     Inspect,
-    /// Every connected region is compared with ECR.
-    Sweep,
+    /// The schedule invokes the verifier, this time and so many times more.
+    Round(u32),
+    /// A stack or its owner does something in its turn.
+    Live(Life),
     /// A policy of our own gets, or no longer gets, in the way of negative probes.
     Muzzle(bool),
 }
@@ -84,12 +91,14 @@ pub(crate) enum Job {
 pub(crate) struct Serving {
     pub(crate) started: Timestamp,
     pub(crate) work: Work,
-    /// Whose work it is; nothing for an endpoint that does not exist.
+    /// Whose work it is; nothing for an endpoint that does not exist, and for a round, which is everybody's.
     pub(crate) tenant: Option<TenantId>,
     /// How often the world failed it.
     pub(crate) troubles: u32,
     /// What STS told it.
     pub(crate) told: Vec<Told>,
+    /// Whose role it asks for under a session's name.
+    pub(crate) batches: BTreeMap<String, usize>,
     /// What it queued.
     pub(crate) queued: u32,
 }
@@ -114,11 +123,14 @@ pub(crate) enum Work {
     Notify {
         message: u64,
     },
+    Round,
 }
 
 /// An answer of STS, as the function saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
+    /// The name of the session, which all probes of one test share.
+    pub(crate) session: String,
     pub(crate) asked: Asked,
     pub(crate) answer: StsAnswer,
 }

@@ -62,6 +62,12 @@ impl Manner {
         openness.opens && openness.refuses_none && openness.refuses_others
     }
 
+    /// Tells whether a role in this manner opens for us, and for nobody without an ExternalId.
+    pub(crate) fn refuses_none(self) -> bool {
+        let openness = self.openness();
+        openness.opens && openness.refuses_none
+    }
+
     /// Says what AWS documents about the manner; it is not worked out from the policy.
     pub(crate) fn openness(self) -> Openness {
         let (opens, refuses_none, refuses_others) = match self {

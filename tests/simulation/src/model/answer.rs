@@ -7,13 +7,13 @@ use portwarden_oci::Digest;
 use crate::{
     breach::{Breach, Invariant, hold},
     bridge::{Accepted, Expected, Post},
-    party::Nature,
+    model::Standing,
     world::State,
 };
 
 /// For how long an endpoint that was read may accept, and for how long it may refuse; README of the receiver.
 const ACCEPTS_FOR: SignedDuration = SignedDuration::from_secs(60);
-const REFUSES_FOR: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const REFUSES_FOR: SignedDuration = SignedDuration::from_secs(5);
 
 /// When the receiver must have answered.
 const TIME_LIMIT: SignedDuration = SignedDuration::from_millis(3500);
@@ -34,19 +34,42 @@ impl State {
         };
         let (post, started) = (delivery.post.clone(), serving.started);
         let integration = self.model.parties[post.party].integration.clone();
+        let now = self.now();
+        let party = &self.model.parties[post.party];
+        let removed = self.model.removed.get(&integration).copied();
         // Regions may share credentials; one that is proven is enough.
-        let regions = || {
-            let sites = self.model.parties[post.party].sites.iter();
-            let same = sites.filter(|site| site.authorization == post.authorization);
-            same.map(|site| &site.region)
+        let may_be = || {
+            removed.is_none_or(|removed| started - ACCEPTS_FOR < removed)
+                && Self::senders(party, &post).any(|(region, generation)| {
+                    let known = self.standings(&integration, region, started - ACCEPTS_FOR);
+                    let takes = |known: &&Standing| known.is_proven && known.takes(generation, started);
+                    known.iter().any(takes)
+                })
         };
-        let may_be = || regions().any(|region| self.was_proven(&integration, region, started - ACCEPTS_FOR));
-        let must_be =
-            || regions().any(|region| self.is_proven_since(&integration, region, started - REFUSES_FOR));
+        let holds_throughout = |of: fn(&Standing) -> bool| {
+            Self::senders(party, &post).any(|(region, generation)| {
+                self.is_all_the_time(&integration, region, started - REFUSES_FOR, |known| {
+                    of(known) && known.takes(generation, now)
+                })
+            })
+        };
+        let must_be = || removed.is_none() && holds_throughout(|known| known.is_proven);
+        let must_be_gone =
+            || removed.is_some_and(|removed| removed <= started - REFUSES_FOR) && holds_throughout(|_| true);
+        let may_be_gone = || {
+            removed.is_some()
+                && Self::senders(party, &post).any(|(region, generation)| {
+                    let known = self.standings(&integration, region, started - ACCEPTS_FOR);
+                    known.iter().any(|known| known.takes(generation, started))
+                })
+        };
         let is_right = match (status, &post.expected) {
             (202, Expected::Accepted(_)) => may_be(),
+            (410, Expected::Accepted(_) | Expected::Refused(_)) => may_be_gone(),
             (429, Expected::NotAccepted) => code == Some("not_accepted"),
-            (429, Expected::Accepted(_) | Expected::Refused(_)) => code == Some("not_accepted") && !must_be(),
+            (429, Expected::Accepted(_) | Expected::Refused(_)) => {
+                code == Some("not_accepted") && !must_be() && !must_be_gone()
+            }
             (503, _) => serving.troubles > 0 || self.now().duration_since(started) >= TIME_LIMIT,
             (_, Expected::Refused(expected)) => status == *expected && may_be(),
             _ => false,
@@ -55,7 +78,14 @@ impl State {
             format!("{:?} was answered with {status} {code:?}", post.expected)
         })?;
         match (status, &post.expected) {
-            (202, Expected::Accepted(event)) => self.check_kept(process, &post, &integration, event),
+            (202, Expected::Accepted(event)) => {
+                self.check_first_use(&post)?;
+                self.check_kept(process, &post, &integration, event)
+            }
+            (410, _) => {
+                self.figures.gone += 1;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -122,9 +152,9 @@ impl State {
 
     /// EventBridge gives up only what must not be accepted.
     pub(crate) fn check_given_up(&mut self, party: usize, expected: &str) -> Result<(), Breach> {
-        let is_honest = self.model.parties[party].nature == Nature::Honest;
+        let stays = self.model.parties[party].stays();
         hold(
-            !is_honest || expected.starts_with("NotAccepted"),
+            !stays || expected.starts_with("NotAccepted"),
             Invariant::AcceptedMeansKept,
             || format!("{expected} was never accepted, though its sender was in order"),
         )

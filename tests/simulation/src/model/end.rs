@@ -1,7 +1,12 @@
 //! What must be so when everything has come to rest.
 
+use std::collections::BTreeSet;
+
 use portwarden_catalog::CATALOG_VERSION;
-use portwarden_core::ecr::{EcrImage, RegistryId};
+use portwarden_core::{
+    ecr::{EcrImage, RegistryId},
+    id::IntegrationId,
+};
 use portwarden_oci::Digest;
 use serde_json::{Value, json};
 
@@ -16,7 +21,7 @@ use crate::{
 impl State {
     /// Checks everything: nothing waits, every accepted event was taken up, and the table says what ECR says.
     pub(crate) fn check_end(&mut self) -> Result<(), Breach> {
-        let waiting: Vec<_> = self.queues.rest().take(3).map(Request::body).collect();
+        let waiting: Vec<_> = self.unfinished().take(3).map(Request::body).collect();
         hold(waiting.is_empty(), Invariant::AcceptedMeansKept, || {
             format!("work is left in the queues: {waiting:?}")
         })?;
@@ -25,11 +30,15 @@ impl State {
         })?;
         self.check_trust()?;
         let parties = &self.model.parties;
-        for party in parties.iter().filter(|party| party.nature == Nature::Honest) {
+        for party in parties.iter().filter(|party| party.stays()) {
             for site in &party.sites {
                 let is_proven = self.is_proven_since(&party.integration, &site.region, self.now());
                 hold(is_proven, Invariant::TrustedOnlyIfItRefuses, || {
                     format!("{} is in order and not trusted", site.role)
+                })?;
+                let light = self.last_light(&party.integration, &site.region);
+                hold(light != Some("red"), Invariant::ToldOnce, || {
+                    format!("{} is trusted, and the bus last heard that it is not", site.role)
                 })?;
             }
             for spot in party.spots() {
@@ -40,6 +49,9 @@ impl State {
         }
         for ((party, event), (spot, digest)) in &self.model.hints {
             let party = &self.model.parties[*party];
+            if !party.stays() {
+                continue;
+            }
             let key = party
                 .scope
                 .partition(&["event", party.integration.as_str(), event.as_str()])
@@ -57,6 +69,25 @@ impl State {
         self.check_all_told()
     }
 
+    /// Lists the work that is not done, but for that whose registry opens no more.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = &Request> {
+        let closed = self.closed();
+        self.queues.rest().filter(move |request| {
+            let integration = request.integration();
+            integration.is_none_or(|integration| !closed.contains(integration))
+        })
+    }
+
+    /// Returns the integrations whose roles are closed for good.
+    pub(crate) fn closed(&self) -> BTreeSet<IntegrationId> {
+        let closed = self
+            .model
+            .parties
+            .iter()
+            .filter(|party| party.closed_at.is_some());
+        closed.map(|party| party.integration.clone()).collect()
+    }
+
     /// What was noted of any place is what ECR says, whether an event told of it or not.
     fn check_all_noted(&self) -> Result<(), Breach> {
         for stored in self.store.dump() {
@@ -69,9 +100,7 @@ impl State {
             };
             let mut parties = self.model.parties.iter();
             let party = parties.find(|party| {
-                party.tenant.as_str() == *tenant
-                    && party.account.as_str() == *account
-                    && party.nature == Nature::Honest
+                party.tenant.as_str() == *tenant && party.account.as_str() == *account && party.stays()
             });
             let parsed = (
                 account.parse(),

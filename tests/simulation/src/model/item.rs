@@ -1,6 +1,6 @@
 use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
-    id::{IntegrationId, NotificationId, Region, TenantId},
+    id::{AccountId, IntegrationId, NotificationId, Region, TenantId},
     store::Key,
 };
 use portwarden_oci::Digest;
@@ -12,7 +12,20 @@ pub(super) enum Item {
         digest: Digest,
     },
     Location {
+        tenant: TenantId,
         digest: Digest,
+        account: AccountId,
+    },
+    Integration {
+        integration: IntegrationId,
+    },
+    Heartbeat {
+        integration: IntegrationId,
+        region: Region,
+    },
+    Told {
+        integration: IntegrationId,
+        region: Region,
     },
     Region {
         integration: IntegrationId,
@@ -40,8 +53,21 @@ impl Item {
                     digest: digest.parse().ok()?,
                 })
             }
-            (["T", _, "image", digest], ["location", ..]) => Some(Self::Location {
+            (["T", tenant, "image", digest], ["location", account, ..]) => Some(Self::Location {
+                tenant: tenant.parse().ok()?,
                 digest: digest.parse().ok()?,
+                account: account.parse().ok()?,
+            }),
+            (["T", _, "integrations"], [integration, "integration"]) => Some(Self::Integration {
+                integration: integration.parse().ok()?,
+            }),
+            (["T", _, "integrations"], [integration, "heartbeat", region]) => Some(Self::Heartbeat {
+                integration: integration.parse().ok()?,
+                region: region.parse().ok()?,
+            }),
+            (["T", _, "integrations"], [integration, "told", region]) => Some(Self::Told {
+                integration: integration.parse().ok()?,
+                region: region.parse().ok()?,
             }),
             (["T", _, "integrations"], [integration, "region", region]) => Some(Self::Region {
                 integration: integration.parse().ok()?,

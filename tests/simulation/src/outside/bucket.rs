@@ -54,14 +54,11 @@ impl RemoveObject for Process {
 fn check(state: &mut State, process: u64, key: &ObjectKey) -> Result<(), Breach> {
     state.figures.checks += 1;
     let name = key.to_string();
-    let tenant = state.tenant_of(process);
-    let is_own = tenant.is_some_and(|tenant| {
-        let rest = name
-            .strip_prefix("tenants/")
-            .and_then(|rest| rest.strip_prefix(tenant.as_str()));
-        rest.is_some_and(|rest| rest.starts_with('/'))
-    });
+    let tenant = name
+        .strip_prefix("tenants/")
+        .and_then(|rest| rest.split_once('/'));
+    let is_own = tenant.is_some_and(|(tenant, _)| state.serves(process, tenant));
     hold(is_own, Invariant::NoCrossTenantByte, || {
-        format!("{name} is used in the work for {tenant:?}")
+        format!("{name} is used in the work for {:?}", state.tenant_of(process))
     })
 }

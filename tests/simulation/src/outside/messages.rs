@@ -42,6 +42,8 @@ impl QueueVerify for Process {
     async fn queue_verify(&self, request: &VerifyRequest) -> Result<(), QueueError> {
         self.call("queue verify", &request.integration, |state| {
             self.check_message(state, &request.tenant);
+            let checked = state.check_asked(self.id, request);
+            state.judge(checked);
             state.enqueue(QueueName::Verify, Request::Verify(Box::new(request.clone())));
             Ok(())
         })
@@ -84,7 +86,7 @@ impl Process {
     fn check_message(&self, state: &mut State, tenant: &TenantId) {
         state.figures.checks += 1;
         let checked = hold(
-            state.tenant_of(self.id) == Some(tenant),
+            state.serves(self.id, tenant.as_str()),
             Invariant::NoCrossTenantByte,
             || format!("work of {tenant} is queued in the work for somebody else"),
         );
@@ -114,18 +116,9 @@ impl Announce for Process {
                         serde_json::to_value(&scanned.outcome).expect("announcements can be written as JSON");
                     state.check_announcement(self.id, &scanned.tenant, scanned.digest, outcome)
                 }
-                Announcement::ConnectionChanged(changed) => hold(
-                    state.tenant_of(self.id) == Some(&changed.tenant),
-                    Invariant::NoCrossTenantByte,
-                    || {
-                        format!(
-                            "a connection of {} is announced in the work for somebody else",
-                            changed.tenant
-                        )
-                    },
-                ),
+                Announcement::ConnectionChanged(changed) => state.check_status_told(self.id, changed),
                 Announcement::CoverageChanged(changed) => hold(
-                    state.tenant_of(self.id) == Some(&changed.tenant),
+                    state.serves(self.id, changed.tenant.as_str()),
                     Invariant::NoCrossTenantByte,
                     || {
                         format!(

@@ -30,7 +30,7 @@ impl AssumeRole for Process {
             purpose,
         };
         self.call("sts assume", role.role(), |state| {
-            let checked = state.check_role_is_proven(self.id, role.region());
+            let checked = state.check_role_is_proven(self.id, role);
             state.judge(checked);
             self.ask(state, &asked)
         })
@@ -60,7 +60,7 @@ impl ProbeRole for Process {
             .await;
         let external_id = external_id.map(str::to_owned);
         let role = role.to_string();
-        self.tell(Asked::Role { role, external_id }, &answer);
+        self.tell(name, Asked::Role { role, external_id }, &answer);
         answer
     }
 
@@ -77,7 +77,7 @@ impl ProbeRole for Process {
         let answer = self
             .call("sts canary", &canary, |state| self.ask(state, &asked))
             .await;
-        self.tell(Asked::Canary, &answer);
+        self.tell(name, Asked::Canary, &answer);
         answer
     }
 }
@@ -85,25 +85,40 @@ impl ProbeRole for Process {
 /// The roles of this world may not read themselves, so that the probes alone decide.
 #[async_trait]
 impl ReadTrustPolicy for Process {
-    async fn read_trust_policy(&self, _: &Session, role: &RoleArn, _: &Region) -> Result<String, ReadError> {
-        self.call("iam get role", role, |_| {
+    async fn read_trust_policy(
+        &self,
+        session: &Session,
+        role: &RoleArn,
+        _: &Region,
+    ) -> Result<String, ReadError> {
+        self.call("iam get role", role, |state| {
+            let opened = state.cloud.session(&session.access_key_id).cloned();
+            let checked = opened.map_or(Ok(()), |opened| state.check_reads(self.id, &opened));
+            state.judge(checked);
             Err(ReadError::Denied("AccessDenied".into()))
         })
         .await
     }
 }
 
-/// The stacks of this world have credentials that their tenants chose, and no secrets.
+/// The secrets of those stacks that make their credentials themselves.
 #[async_trait]
 impl ReadSecret for Process {
     async fn read_secret(
         &self,
-        _: &Session,
+        session: &Session,
         secret: &SecretArn,
-        _: &Region,
+        region: &Region,
     ) -> Result<SecretString, ReadError> {
-        self.call("secret read", secret.as_str(), |_| {
-            Err(ReadError::Denied("AccessDenied".into()))
+        self.call("secret read", secret.as_str(), |state| {
+            let Some(opened) = state.cloud.session(&session.access_key_id).cloned() else {
+                return Err(ReadError::Denied("ExpiredToken".into()));
+            };
+            let checked = state.check_secret(self.id, &opened, secret, region);
+            state.judge(checked);
+            let text = state.cloud.secret(secret);
+            text.map(|text| text.to_owned().into())
+                .ok_or_else(|| ReadError::Missing("ResourceNotFoundException".into()))
         })
         .await
     }
@@ -111,21 +126,26 @@ impl ReadSecret for Process {
 
 impl Process {
     fn ask(&self, state: &mut crate::world::State, asked: &Assume<'_>) -> Result<Session, AssumeError> {
-        let checked = state.check_assume(self.id, self.function, asked.role, asked.external_id);
+        let checked = state.check_assume(self.id, asked);
         state.judge(checked);
         let (now, key) = (state.now(), state.chance.number() >> 12);
         state.cloud.assume(asked, now, key)
     }
 
     /// Remembers what the function was told.
-    fn tell(&self, asked: Asked, answer: &Result<Session, AssumeError>) {
+    fn tell(&self, name: &SessionName, asked: Asked, answer: &Result<Session, AssumeError>) {
         let answer = match answer {
             Ok(_) => StsAnswer::Opened,
             Err(AssumeError::NotAllowed(_)) => StsAnswer::Refused,
             Err(_) => StsAnswer::Unknown,
         };
         if let Some(serving) = self.world.state().serving.get_mut(&self.id) {
-            serving.told.push(Told { asked, answer });
+            let session = name.as_str().to_owned();
+            serving.told.push(Told {
+                session,
+                asked,
+                answer,
+            });
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::seeds::settings;
 ///
 /// Some bugs need a coincidence, such as a message that comes twice at the right moment, which not every run has: the first of
 /// a few that has it counts.
-fn caught(bug: impl Wiring + 'static, invariant: Invariant, what: &str) {
+pub(crate) fn caught(bug: impl Wiring + 'static, invariant: Invariant, what: &str) {
     let bug = Arc::new(bug);
     let violation = (1..=8).find_map(|seed| run(&settings(seed), bug.clone()).err());
     let violation = violation.expect("the bug is caught");

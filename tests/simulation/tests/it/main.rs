@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod bugs;
+mod connections;
 mod oracle;
 mod seeds;
 mod sessions;

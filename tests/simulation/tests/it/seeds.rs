@@ -39,6 +39,12 @@ fn fixed_seeds_hold() {
             (figures.refused, 1),
             (figures.proven, 5),
             (figures.dead_letters, 1),
+            (figures.rounds, 50),
+            (figures.claims, 3),
+            (figures.statuses, 10),
+            (figures.rotated, 1),
+            (figures.gone, 1),
+            (figures.purged, 2),
             // All of them were found by one sweep: nothing else tells of these.
             (figures.unsent, 1),
         ] {
