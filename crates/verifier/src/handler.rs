@@ -198,6 +198,11 @@ impl Test<'_> {
         self.region.trust.is_proven() && self.region.trust.role() == Some(role)
     }
 
+    /// Tells whether the tenant has named the role, now or before, rather than a message of its stack.
+    fn is_named_by_tenant(&self) -> bool {
+        self.request.role.is_some() || self.claim.is_none()
+    }
+
     fn list(&self, role: &RoleArn) -> ProbeList {
         let has_proven_neighbour = || {
             let mut others = self.connection.regions.values();
@@ -231,7 +236,7 @@ impl Test<'_> {
         let receipt = self.write_receipt(target).await?;
         let Proof { mut probes, session } = prober.prove(target, &self.request.request).await;
         let opened = session.clone();
-        let is_confirmed = target.account.is_some() || self.request.role.is_some();
+        let is_confirmed = target.account.is_some() || self.is_named_by_tenant();
         match session.filter(|_| is_confirmed) {
             Some(session) => {
                 let policy = prober.probe_trust_policy(target, &session).await;
@@ -379,7 +384,7 @@ impl Test<'_> {
         // Each refusal below makes the verdict one that binds nothing, so the second attempt cannot meet it again.
         loop {
             let recorded = match self.claim {
-                Some(claim) if self.request.role.is_none() => {
+                Some(claim) if !self.is_named_by_tenant() => {
                     integrations
                         .record_claimed(&scope, id, region, (claim, self.said_at), &verdict)
                         .await

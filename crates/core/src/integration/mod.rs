@@ -72,7 +72,8 @@ pub struct RegionConnection {
     pub trust: Trust,
     /// What the last test found.
     pub verdict: Option<Verdict>,
-    /// What the stack of the role said when the role was last found to be trusted.
+    /// What the stack of the role said when it named the role, or when that was last found to be trusted; none of a role that
+    /// the tenant named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
     /// When the stack said so.

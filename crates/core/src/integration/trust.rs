@@ -221,12 +221,16 @@ impl Integrations {
             if is_of_role || matches!(named_by, NamedBy::Tenant) {
                 connection.verdict = Some(verdict.clone());
             }
-            if let NamedBy::Message(claim, said_at) = named_by
-                && verdict.conclusion() == Conclusion::Trusted
-            {
-                (connection.claim, connection.claim_at) = (Some(claim.clone()), said_at);
-            } else if before.role() != now.role() {
-                (connection.claim, connection.claim_at) = (None, None);
+            // A role that a message named stays named by it, also when it is refused: no later test takes it for the tenant's.
+            let is_new_role = before.role() != now.role();
+            match named_by {
+                NamedBy::Message(claim, said_at)
+                    if is_new_role || verdict.conclusion() == Conclusion::Trusted =>
+                {
+                    (connection.claim, connection.claim_at) = (Some(claim.clone()), said_at);
+                }
+                _ if is_new_role => (connection.claim, connection.claim_at) = (None, None),
+                _ => {}
             }
             connection.trust = now.clone();
             if now.is_proven() && verdict.conclusion() == Conclusion::Trusted {

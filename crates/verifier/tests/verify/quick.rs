@@ -571,3 +571,31 @@ async fn a_silent_path_wrong_credentials_and_an_old_template_are_told_apart() {
     assert_eq!(code(&wrong, Check::TemplateVersion), Some("template_outdated"));
     assert_eq!(wrong.conclusion(), Conclusion::Trusted);
 }
+
+#[tokio::test]
+async fn a_role_that_only_passes_later_is_still_named_by_whoever_named_it() {
+    let bench = Bench::new();
+    let (wide, good) = (Arc::new(World::new(|_, _| true)), Arc::new(World::new(GOOD)));
+    // A message named it, and whoever knows the ExternalId can send one: it waits for the tenant's word.
+    let party = bench.quick_party().await;
+    bench
+        .test(&wide, &party, party.claimed(VerifyReason::Claim, &json!({})))
+        .await;
+    assert!(matches!(bench.trust(&party).await, Trust::Refused { .. }));
+    for reason in [VerifyReason::Schedule, VerifyReason::Asked] {
+        bench.test(&good, &party, party.request(reason)).await;
+        assert!(matches!(bench.trust(&party).await, Trust::Proposed { .. }));
+        let found = bench.integrations().find(&party.scope, &party.integration).await;
+        assert_eq!(found.unwrap().unwrap().integration.account, None);
+        assert!(!calls(&good).iter().any(|call| call.starts_with("ecr:")));
+    }
+    // The tenant named it: once it passes, one test is enough for everything.
+    let party = bench.party().await;
+    bench.verify(&wide, &party, ROLE).await;
+    assert!(matches!(bench.trust(&party).await, Trust::Refused { .. }));
+    let verdict = bench
+        .test(&good, &party, party.request(VerifyReason::Asked))
+        .await;
+    assert!(bench.trust(&party).await.is_proven());
+    assert_eq!(verdict.outcome(Check::EcrListImages), Some(&Outcome::Passed));
+}

@@ -386,7 +386,8 @@ fn region_actions(view: &IntegrationPage<'_>, region: &RegionConnection, checkli
             (renewal(region, generation.saturating_add(1), until))
         }
         // What a stack says of its role later counts more than what was typed.
-        @if region.claim.is_none() || is_classic(region) { (role_form(view, region, false)) }
+        @let is_refused = matches!(region.trust, Trust::Refused { .. });
+        @if region.claim.is_none() || is_classic(region) || is_refused { (role_form(view, region, false)) }
     }
 }
 

@@ -120,6 +120,25 @@ async fn a_proof_is_as_old_as_it_is_and_a_claim_goes_with_its_role() {
 }
 
 #[tokio::test]
+async fn a_role_that_a_message_named_stays_named_by_it() {
+    for outcome in [failed(), unknown()] {
+        let world = World::new();
+        let party = world.party().await;
+        let known = async || world.connection(&party).await.regions[&region()].clone();
+        world.record_claimed(&party, ROLE, &outcome).await;
+        let claimed = claim(&world.connection(&party).await, ROLE);
+        assert_eq!(known().await.claim, Some(claimed.clone()));
+        // What it says later counts once the role passes.
+        world.record_claimed(&party, ROLE, &outcome).await;
+        assert_eq!(known().await.claim, Some(claimed));
+        // A person names another one.
+        let named = role("arn:aws:iam::111122223333:role/b");
+        world.record(&party, &region(), &named, &outcome).await.unwrap();
+        assert_eq!((known().await.claim, known().await.claim_at), (None, None));
+    }
+}
+
+#[tokio::test]
 async fn a_claim_that_fails_hides_nothing_of_the_role_that_works() {
     let world = World::new();
     let party = world.party().await;
