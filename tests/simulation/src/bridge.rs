@@ -87,6 +87,11 @@ impl Bridge {
         self.deliveries.len()
     }
 
+    /// Tells for which integrations something waits to be posted again.
+    pub(crate) fn receivers(&self) -> impl Iterator<Item = usize> {
+        self.deliveries.values().map(|delivery| delivery.post.party)
+    }
+
     /// Picks something that was posted before.
     pub(crate) fn past(&self, chance: &mut Chance) -> Option<Post> {
         chance.pick(&self.past).cloned()

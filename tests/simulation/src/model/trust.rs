@@ -12,6 +12,7 @@ use crate::{
     cloud::{Assume, Opened, canary_arn},
     function::Function,
     life::stranger_of,
+    party::Nature,
     world::{Asked, State, StsAnswer, Work},
 };
 
@@ -174,8 +175,12 @@ impl State {
             Some(number) => number,
             None => self.model.owner_of(asked.external_id?)?,
         };
-        let mut sites = self.model.parties[number].sites.iter();
-        let is_its = sites.any(|site| site.role == *asked.role) || *asked.role == stranger_of(number);
+        let party = &self.model.parties[number];
+        let mut sites = party.sites.iter();
+        // A thief's stack claims a role of the thief's own account, which no site has.
+        let is_its = sites.any(|site| site.role == *asked.role)
+            || (party.nature == Nature::Thief && *asked.role.account() == party.account)
+            || *asked.role == stranger_of(number);
         let batches = &mut self.serving.get_mut(&process)?.batches;
         batches.insert(asked.name.to_owned(), number);
         is_its.then_some(number)
