@@ -1,7 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::{id::TenantId, random::OsRandomness, scope::OperatorScope, store::MemoryStore};
+use crate::{id::TenantId, random::OsRandomness, scope::OperatorScope, store::MemoryStore, tenant::Tenants};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -96,7 +96,10 @@ async fn an_invitation_is_redeemed_once_and_in_time() {
         .unwrap();
     let joined = world.invitations.redeem(&token, &bob, NOW).await.unwrap();
     assert_eq!(joined, Some(Joined::Operators));
-    assert!(world.access.of_operator(&bob).await.unwrap().is_some());
+    let tenants = Tenants::new(world.store.clone());
+    let made = tenants.create(operator, "one", NOW, &OsRandomness).await.unwrap();
+    let granted = world.access.of_operator(&bob).await.unwrap().unwrap();
+    assert_eq!(tenants.list(granted).await.unwrap(), [made]);
     // An operator is a member of nothing by that.
     assert_eq!(world.role(&bob, &scope).await, None);
     assert!(world.members.remove_operator(operator, bob.id()).await.unwrap());
