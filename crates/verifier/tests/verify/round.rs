@@ -260,6 +260,8 @@ async fn a_role_that_trusts_too_many_or_cannot_be_asked_about_is_no_farewell() {
         let party = bench.party().await;
         let world = Arc::new(World::new(GOOD));
         bench.connect(&world, &party).await;
+        // Longer than what counts as just tested.
+        world.clock.advance(Duration::from_hours(2));
         let later = World {
             clock: world.clock.clone(),
             ..World::new(trusts)
@@ -543,6 +545,8 @@ async fn a_wide_role_never_passes_by_luck() {
         bench.verdict(&world, &party).await.conclusion(),
         Conclusion::Refused
     );
+    // Longer than what counts as just tested.
+    world.clock.advance(Duration::from_hours(2));
     let mut warden = Warden::new(bench.context(&world), &world.clock);
     for _ in 0..20 {
         warden.for_a(DAY).await;
