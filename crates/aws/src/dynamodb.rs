@@ -11,7 +11,11 @@ use aws_sdk_dynamodb::{
     },
     types::{CancellationReason, ReturnValuesOnConditionCheckFailure},
 };
-use portwarden_core::store::{Conflict, Key, Page, Partition, Store, StoreError, Stored, Write, WriteError};
+use portwarden_core::{
+    id::RequestId,
+    random::OsRandomness,
+    store::{Conflict, Key, Page, Partition, Store, StoreError, Stored, Write, WriteError},
+};
 
 use self::{
     item::{Item, attributes_of, sort_of, stored},
@@ -29,6 +33,8 @@ use crate::{
 ///
 /// The SDK repeats a call whose answer is lost. A transaction has a token and happens once; a single write that
 /// happened unheard is refused the second time, as a conflict with itself that shows the item as it was just written.
+/// The token is the kernel's randomness: the SDK's own would come from the clock, and processes that start in the same
+/// moment would share theirs, so that `DynamoDB` refuses the one's transaction for the other's.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
     client: Client,
@@ -161,6 +167,7 @@ impl DynamoStore {
             .client
             .transact_write_items()
             .set_transact_items(Some(items))
+            .client_request_token(RequestId::generate(&OsRandomness).as_str())
             .send()
             .await;
         let Err(error) = answer else { return Ok(()) };

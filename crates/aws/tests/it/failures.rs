@@ -2,7 +2,7 @@ use portwarden_aws::{DynamoStore, Ecr, EventBus};
 use portwarden_core::{
     announce::{Announce as _, Announcement, ConnectionChanged},
     ecr::{DescribeImage as _, EcrError, ProbeEcr as _, RegistryId},
-    id::{IntegrationId, TenantId},
+    id::{IntegrationId, RequestId, TenantId},
     integration::Light,
     problem::chain,
     random::OsRandomness,
@@ -67,6 +67,28 @@ async fn a_cancelled_transaction_says_why() {
             (WriteError::Store(StoreError::Refused(_)), None) => assert_eq!(codes[1], "ValidationError"),
             (error, _) => panic!("{codes:?}: {error:?}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn each_transaction_has_a_token_of_the_kernels() {
+    let answers = Answers::start(&[(200, "{}".to_owned())]).await;
+    let writes = ["a", "b"].map(|sort| Write::put(key(sort), &json!({}), Condition::Absent));
+    for _ in 0..2 {
+        let store = DynamoStore::new(&answers.aws(), "t".into());
+        store.write(&writes).await.unwrap();
+    }
+    let tokens = answers.requests().into_iter().map(|request| {
+        let (_, body) = request.split_once("\r\n\r\n").unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        body["ClientRequestToken"].as_str().unwrap().to_owned()
+    });
+    let tokens: Vec<String> = tokens.collect();
+    assert_eq!(tokens.len(), 2);
+    assert_ne!(tokens[0], tokens[1]);
+    // The SDK's own, which the clock decides, is a UUID; ours is one of our ids.
+    for token in tokens {
+        assert!(token.parse::<RequestId>().is_ok(), "{token}");
     }
 }
 
