@@ -38,7 +38,9 @@ pub struct EmulatorOptions {
 /// A running emulator; it ends, with the functions that it runs, when this value is dropped or this process ends.
 #[derive(Debug)]
 pub struct Emulator {
+    // Dropped in this order: whoever writes to the files ends first, and the directory is given back last.
     processes: ProcessGroup,
+    _temporary: TemporaryFiles,
     port: u16,
     log: PathBuf,
     /// Keeps others out of the directory until this is closed.
@@ -51,13 +53,9 @@ impl Emulator {
         let python = process::python(&options.venv)?;
         let port = claim_port(options.port)?;
         let lock = lock_directory(&options.state)?;
-        let temporary = options.state.join("tmp");
+        let temporary = TemporaryFiles::create(options.state.join("tmp"))?;
         let home = options.state.join("home");
-        // What a run left that was ended by force.
-        remove_directory(&temporary)?;
-        for directory in [&temporary, &home] {
-            process::create_directory(directory)?;
-        }
+        process::create_directory(&home)?;
         let log = options.state.join("emulator.log");
         let processes = ProcessGroup::start(Launch {
             python: &python,
@@ -65,7 +63,7 @@ impl Emulator {
             // Functions inherit this environment.
             environment: vec![
                 ("HOME", home.into()),
-                ("TMPDIR", temporary.clone().into()),
+                ("TMPDIR", temporary.0.clone().into()),
                 ("PYTHONUNBUFFERED", "1".into()),
                 ("AUTH", "true".into()),
                 ("BIND_HOST", "127.0.0.1".into()),
@@ -74,7 +72,7 @@ impl Emulator {
                 ("MINISTACK_ACCOUNT_ID", options.operator.as_str().into()),
                 ("MINISTACK_REGION", options.region.as_str().into()),
                 ("AWS_ENDPOINT_URL", endpoint(port).into()),
-                ("S3_DATA_DIR", temporary.join("s3").into()),
+                ("S3_DATA_DIR", temporary.0.join("s3").into()),
                 // Listeners on fixed ports that nothing here uses.
                 ("IOT_MTLS_ENABLED", "0".into()),
                 ("SFTP_ENABLED", "0".into()),
@@ -83,6 +81,7 @@ impl Emulator {
         })?;
         let mut emulator = Self {
             processes,
+            _temporary: temporary,
             port,
             log,
             _lock: lock,
@@ -181,10 +180,28 @@ fn lock_directory(state: &Path) -> Result<File, LocalError> {
     }
 }
 
-fn remove_directory(path: &Path) -> Result<(), LocalError> {
-    match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => Err(LocalError::file(path, source)),
-        _ => Ok(()),
+/// The emulator's own files, among them a copy of each function's program: hundreds of megabytes that nobody reads again.
+#[derive(Debug)]
+struct TemporaryFiles(PathBuf);
+
+impl TemporaryFiles {
+    fn create(path: PathBuf) -> Result<Self, LocalError> {
+        // What a run left that was ended by force.
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(LocalError::file(&path, source));
+            }
+            _ => {}
+        }
+        process::create_directory(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TemporaryFiles {
+    fn drop(&mut self) {
+        // What stays is cleared away by the next start, which says why where it cannot.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -41,7 +41,10 @@ fn processes_of(port: u16) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn answers_until_it_is_stopped_and_leaves_nothing() {
-    let emulator = Emulator::start(&options("stops", None)).await.unwrap();
+    let options = options("stops", None);
+    let emulator = Emulator::start(&options).await.unwrap();
+    let temporary = options.state.join("tmp");
+    assert!(fs::read_dir(&temporary).unwrap().next().is_some());
     let port = emulator.port();
     let health = reqwest::get(format!("{}/_ministack/health", emulator.endpoint()))
         .await
@@ -52,6 +55,8 @@ async fn answers_until_it_is_stopped_and_leaves_nothing() {
     emulator.stop().await;
     assert_eq!(processes_of(port), Vec::<PathBuf>::new());
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free again");
+    assert!(!temporary.exists(), "its copies of the functions' programs");
+    assert!(options.state.join("emulator.log").exists(), "what it said");
 }
 
 #[tokio::test]
