@@ -1,6 +1,7 @@
 //! The credentials that a stack made: read once through the proven role, kept as a hash.
 
 use portwarden_core::{
+    arn::SecretArn,
     endpoint::{Password, Username},
     event::Claim,
     integration::{Connection, RegionConnection},
@@ -20,13 +21,17 @@ use crate::{
     problem::{Cause, Service},
 };
 
-/// Tells whether the secret that a stack names holds credentials that we do not know.
-pub(crate) fn are_wanted(region: &RegionConnection, claim: &Claim, reason: VerifyReason) -> bool {
+/// Returns the secret that a stack names, if it holds credentials that we do not know.
+pub(crate) fn wanted<'a>(
+    region: &RegionConnection,
+    claim: &'a Claim,
+    reason: VerifyReason,
+) -> Option<&'a SecretArn> {
     let newest = region.credentials.last();
-    claim.secret.is_some()
-        && (newest.is_none_or(|newest| newest.generation < claim.generation)
-            // It came with credentials that opened nothing.
-            || reason == VerifyReason::Claim)
+    let is_new = newest.is_none_or(|newest| newest.generation < claim.generation)
+        // It came with credentials that opened nothing.
+        || reason == VerifyReason::Claim;
+    claim.secret.as_ref().filter(|_| is_new)
 }
 
 /// Reads the secret of a proven role's stack, and stores what opens the endpoint from then on.
@@ -34,14 +39,11 @@ pub(crate) async fn read(
     context: &Context,
     connection: &Connection,
     target: &Target<'_>,
-    claim: &Claim,
+    (secret, generation): (&SecretArn, u32),
     request: &VerifyRequest,
 ) -> Result<Outcome, VerifyError> {
     let fail = |cause: &Cause| Ok(Outcome::Failed(target.tell(cause)));
     let unknown = |cause: &Cause| Ok(Outcome::Unknown(target.tell(cause)));
-    let Some(secret) = &claim.secret else {
-        return Ok(Outcome::Passed);
-    };
     if !secret.is_beside(target.role, target.region) {
         return fail(&Cause::SecretElsewhere);
     }
@@ -83,7 +85,7 @@ pub(crate) async fn read(
             &request.integration,
             target.region,
             (&username, &password),
-            claim.generation,
+            generation,
         )
         .await?;
     Ok(Outcome::Passed)

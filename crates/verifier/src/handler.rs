@@ -289,10 +289,11 @@ impl Test<'_> {
 
     /// Reads the stack's credentials if they are not known, which needs a role that is proven already.
     async fn read_credentials(&self, target: &Target<'_>, probes: &Probes) -> Result<Outcome, VerifyError> {
-        let wanted = self
-            .claim
-            .filter(|claim| credentials::are_wanted(self.region, claim, self.request.reason));
-        let Some(claim) = wanted else {
+        let wanted = self.claim.and_then(|claim| {
+            let secret = credentials::wanted(self.region, claim, self.request.reason)?;
+            Some((secret, claim.generation))
+        });
+        let Some(wanted) = wanted else {
             return Ok(
                 if self.region.credentials.is_empty() && self.request.tenant != TenantId::operator() {
                     Outcome::Skipped {
@@ -323,7 +324,7 @@ impl Test<'_> {
             .find(&scope, &self.request.integration)
             .await?;
         let proven = proven.ok_or(VerifyError::Removed)?;
-        credentials::read(self.context, &proven, target, claim, self.request).await
+        credentials::read(self.context, &proven, target, wanted, self.request).await
     }
 
     fn event_path(&self, target: &Target<'_>) -> Outcome {
