@@ -7,6 +7,7 @@ use portwarden_core::{
     session::AssumeError,
     verdict::{Check, Conclusion, Outcome, Verdict},
 };
+use portwarden_oci::Digest;
 use serde_json::json;
 
 use crate::world::{Bench, CONNECTOR, GOOD, World, code};
@@ -119,5 +120,30 @@ async fn what_a_trust_policy_lacks_is_told_for_what_it_is() {
         let verdict = verdict(world).await;
         assert_eq!(code(&verdict, Check::TrustPolicy), Some(expected));
         assert_eq!(verdict.conclusion(), Conclusion::Refused, "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn ecr_is_asked_about_a_layer_of_the_image_where_there_is_one() {
+    let descriptor = |of: &[u8]| json!({"mediaType": "application/x", "digest": Digest::of(of), "size": 1});
+    let image = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor(b"config"), "layers": [descriptor(b"base"), descriptor(b"top")],
+    });
+    let index = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [descriptor(b"base")],
+    });
+    // IAM decides before ECR looks, so that a layer that nobody has tells as much about the role.
+    for (manifest, layer) in [(image, Digest::of(b"base")), (index, Digest::of(b"nothing"))] {
+        let mut world = World::new(GOOD);
+        world.manifest = manifest.to_string().into_bytes();
+        let world = Arc::new(world);
+        let bench = Bench::new();
+        let party = bench.party().await;
+        let verdict = bench.verdict(&world, &party).await;
+        assert_eq!(*world.layers.lock().unwrap(), [layer; 2], "{manifest}");
+        let outcome = verdict.outcome(Check::EcrGetDownloadUrlForLayer);
+        assert_eq!(outcome, Some(&Outcome::Passed), "{manifest}");
     }
 }

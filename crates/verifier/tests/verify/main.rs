@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod causes;
+mod comparison;
 mod halfway;
 mod late;
 mod quick;

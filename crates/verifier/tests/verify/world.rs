@@ -63,6 +63,10 @@ pub(crate) struct World {
     pub(crate) policy: Option<String>,
     /// What the stack's secret holds.
     pub(crate) secret: &'static str,
+    /// The manifest of each image.
+    pub(crate) manifest: Vec<u8>,
+    /// Which layers ECR was asked about.
+    pub(crate) layers: Mutex<Vec<Digest>>,
     pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) clock: ManualClock,
 }
@@ -79,6 +83,8 @@ impl World {
             ecr_answers: BTreeMap::new(),
             policy: None,
             secret: SECRET,
+            manifest: b"garbage".to_vec(),
+            layers: Mutex::default(),
             calls: Mutex::default(),
             clock: ManualClock::at(Timestamp::UNIX_EPOCH),
         }
@@ -226,7 +232,7 @@ impl ProbeEcr for World {
         _: &RepositoryName,
         _: &Digest,
     ) -> Result<Option<Vec<u8>>, EcrError> {
-        self.ecr("ecr:BatchGetImage", Some(b"garbage".to_vec()))
+        self.ecr("ecr:BatchGetImage", Some(self.manifest.clone()))
     }
 
     async fn get_download_url_for_layer(
@@ -234,8 +240,9 @@ impl ProbeEcr for World {
         _: &Session,
         _: &RegistryId,
         _: &RepositoryName,
-        _: &Digest,
+        layer: &Digest,
     ) -> Result<(), EcrError> {
+        self.layers.lock().unwrap().push(*layer);
         self.ecr("ecr:GetDownloadUrlForLayer", ())
     }
 
@@ -244,8 +251,9 @@ impl ProbeEcr for World {
         _: &Session,
         _: &RegistryId,
         _: &RepositoryName,
-        _: &Digest,
+        layer: &Digest,
     ) -> Result<(), EcrError> {
+        self.layers.lock().unwrap().push(*layer);
         self.ecr("ecr:BatchCheckLayerAvailability", ())
     }
 
