@@ -5,7 +5,7 @@ use std::time::Duration;
 use portwarden_core::{endpoint::Password, id::IntegrationId, random::OsRandomness};
 use portwarden_testkit::events;
 
-use crate::world::{World, push, request, to};
+use crate::world::{World, push, request, to, with_credentials};
 
 #[tokio::test]
 async fn an_endpoint_accepts_for_a_minute() {
@@ -19,6 +19,37 @@ async fn an_endpoint_accepts_for_a_minute() {
     world.outside.count_anew();
     assert_eq!(world.post(&push("3")).await.status, 202);
     assert_eq!(world.outside.calls(), ["get", "query", "write", "queue_scan"]);
+}
+
+#[tokio::test]
+async fn endpoints_are_remembered_side_by_side() {
+    let world = World::connected().await;
+    let neighbour = world.neighbour().await;
+    let own = |id: &str| {
+        let mut event = push(id);
+        event["account"] = "444455556666".into();
+        let request = to(request(&event), &neighbour.id);
+        with_credentials(request, events::USERNAME, &neighbour.password)
+    };
+    for id in ["1", "2"] {
+        assert_eq!(world.post(&push(id)).await.status, 202);
+        assert_eq!(world.http(&own(id)).await.status, 202);
+        let calls = world.outside.calls();
+        world.outside.count_anew();
+        assert_eq!(calls.contains(&"get"), id == "1", "{calls:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_missing_is_looked_for_anew_after_five_seconds() {
+    let world = World::connected().await;
+    let request = to(request(&push("e")), &IntegrationId::generate(&OsRandomness));
+    for (advance, calls) in [(0, &["get"][..]), (4999, &[]), (1, &["get"])] {
+        world.clock.advance(Duration::from_millis(advance));
+        world.outside.count_anew();
+        assert_eq!(world.http(&request).await.status, 429);
+        assert_eq!(world.outside.calls(), calls, "{advance} ms later");
+    }
 }
 
 #[tokio::test]
