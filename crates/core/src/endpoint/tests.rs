@@ -303,18 +303,19 @@ fn old_credentials_end_a_day_after_the_first_use_of_new_ones() {
     }
 }
 
+fn claim(account: &str, external_id: &ExternalId) -> Claim {
+    serde_json::from_value(serde_json::json!({
+        "role-arn": format!("arn:aws:iam::{account}:role/r"),
+        "external-id": external_id, "template-version": "2",
+    }))
+    .unwrap()
+}
+
 #[test]
 fn claims_are_looked_at_while_something_is_to_be_connected_and_never_else() {
     let endpoint = endpoint();
     let (proven, unproven): (Region, Region) =
         ("eu-central-1".parse().unwrap(), "us-east-1".parse().unwrap());
-    let claim = |account: &str, external_id: &ExternalId| -> Claim {
-        serde_json::from_value(serde_json::json!({
-            "role-arn": format!("arn:aws:iam::{account}:role/r"),
-            "external-id": external_id, "template-version": "2",
-        }))
-        .unwrap()
-    };
     let right = claim("111122223333", &endpoint.external_id);
     assert!(endpoint.awaits(&unproven, &right, NOW));
     assert!(!endpoint.awaits(&proven, &right, NOW), "all is connected");
@@ -344,4 +345,48 @@ fn claims_are_looked_at_while_something_is_to_be_connected_and_never_else() {
     assert!(!silent.awaits(&proven, &right, NOW) && silent.awaits(&proven, &right, later));
     let unread = of_proven(&|region| region.credentials.clear());
     assert!(unread.awaits(&proven, &right, NOW));
+}
+
+#[test]
+fn what_a_stack_repeats_is_not_looked_at_while_only_a_click_is_missing() {
+    let region: Region = "us-east-1".parse().unwrap();
+    let known = |proposed, account: Option<&str>| {
+        let mut endpoint = endpoint();
+        let said = claim("111122223333", &endpoint.external_id);
+        endpoint.account = account.map(|account| account.parse().unwrap());
+        let settings = endpoint.regions.get_mut(&region).unwrap();
+        settings.proposed = proposed;
+        settings.claim = Some(said.clone());
+        (endpoint, said)
+    };
+    let (proposed, said) = known(true, None);
+    assert!(!proposed.awaits(&region, &said, NOW));
+    let news = Claim {
+        generation: 2,
+        ..said
+    };
+    assert!(proposed.awaits(&region, &news, NOW));
+    for (proposed, account) in [(false, None), (true, Some("111122223333"))] {
+        let (endpoint, said) = known(proposed, account);
+        assert!(endpoint.awaits(&region, &said, NOW), "{proposed} {account:?}");
+    }
+}
+
+#[test]
+fn a_stack_is_mistaken_that_demands_another_external_id_in_a_region_that_is_to_be_proven() {
+    let mut endpoint = endpoint();
+    let right = claim("111122223333", &endpoint.external_id);
+    let wrong = claim("111122223333", &ExternalId::generate(&OsRandomness));
+    for (region, claim, expected) in [
+        ("us-east-1", &wrong, true),
+        ("us-east-1", &right, false),
+        ("eu-central-1", &wrong, false),
+        ("eu-central-1", &right, false),
+        ("sa-east-1", &wrong, false),
+    ] {
+        let found = endpoint.is_mistaken(&region.parse().unwrap(), claim);
+        assert_eq!(found, expected, "{region}");
+    }
+    endpoint.removed = true;
+    assert!(!endpoint.is_mistaken(&"us-east-1".parse().unwrap(), &wrong));
 }
