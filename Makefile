@@ -59,7 +59,9 @@ faults: prerequisites .venv ## Pushes PUSHES images while calls to AWS fail by c
 	@PUSHES='$(PUSHES)' SEED='$(SEED)' cargo test --workspace --test end_to_end faults::every_push -- --nocapture
 
 mutants: prerequisites ## Changes the rules about who is trusted one by one, and lists each change that no test notices
-	@command -v cargo-mutants >/dev/null || { echo 'make: cargo-mutants is missing. Fix: cargo install --locked cargo-mutants' >&2; exit 1; }
+	@for tool in cargo-mutants cargo-nextest; do \
+	  command -v "$$tool" >/dev/null || { echo "make: $$tool is missing. Fix: cargo install --locked $$tool" >&2; exit 1; }; \
+	done
 	@mkdir -p $(OUTPUT)
 	@cargo mutants --output $(OUTPUT) $(if $(FILE),--file '$(FILE)')
 
