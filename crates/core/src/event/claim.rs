@@ -165,5 +165,7 @@ mod tests {
         ] {
             assert!(claim(&wrong).is_err(), "{wrong}");
         }
+        let most = claim(&json!({"repositories": "a,".repeat(200)})).unwrap();
+        assert_eq!(most.repositories.len(), 200);
     }
 }

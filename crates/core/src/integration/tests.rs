@@ -1,4 +1,5 @@
 mod claims;
+mod closed;
 mod late;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::{
     random::OsRandomness,
     scope::OperatorScope,
     store::{Interleaved, MemoryStore, Store, StoreError},
+    tenant::Tenants,
     verdict::Probe,
 };
 
@@ -172,6 +174,28 @@ async fn only_a_proven_role_of_this_integration_can_be_assumed() {
         .record(&party, &region(), &role(ROLE), &Outcome::Passed)
         .await;
     assert!(matches!(late, Err(RecordVerdictError::Missing)), "{late:?}");
+}
+
+#[tokio::test]
+async fn the_integration_is_written_when_a_role_becomes_proven_and_not_when_it_stays_so() {
+    let world = World::new();
+    let party = world.party().await;
+    let revision = async || {
+        let key = records::integration_item(&party.scope, &party.id);
+        let stored = world.integrations.store.get(&key).await;
+        stored.unwrap().unwrap().revision
+    };
+    let mut revisions = vec![revision().await];
+    for _ in 0..2 {
+        let proven = world
+            .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+            .await;
+        assert!(proven.unwrap().is_proven());
+        revisions.push(revision().await);
+    }
+    // Whoever confirms another account meanwhile looks again after the first, and needs not after the second.
+    assert_ne!(revisions[0], revisions[1]);
+    assert_eq!(revisions[1], revisions[2]);
 }
 
 #[tokio::test]
@@ -455,6 +479,42 @@ async fn an_event_proves_the_event_path_after_the_test() {
             .unwrap()
             .is_green()
     );
+}
+
+#[tokio::test]
+async fn tenants_are_listed_in_order_and_without_the_operator() {
+    let world = World::new();
+    let (operator, now) = (OperatorScope::of_this_process(), Timestamp::UNIX_EPOCH);
+    let tenants = Tenants::new(world.integrations.store.clone());
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(
+            tenants
+                .create(operator, "A tenant", now, &OsRandomness)
+                .await
+                .unwrap()
+                .id,
+        );
+    }
+    made.sort();
+    let role_of_ours = role(ROLE);
+    let external_id = ExternalId::generate(&OsRandomness);
+    let integrations = &world.integrations;
+    integrations
+        .ensure_operator(
+            operator,
+            &role_of_ours,
+            &external_id,
+            &region(),
+            now,
+            &OsRandomness,
+        )
+        .await
+        .unwrap();
+    let listed = async |after, limit| world.directory.tenants(after, limit).await.unwrap();
+    assert_eq!(listed(None, 10).await, made);
+    assert_eq!(listed(None, 2).await, made[..2]);
+    assert_eq!(listed(Some(&made[1]), 2).await, made[2..]);
 }
 
 #[tokio::test]

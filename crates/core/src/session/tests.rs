@@ -168,6 +168,70 @@ fn session_policies_fit_and_read_only() {
     }
 }
 
+/// What a policy allows: each action, on what, and in which region if that is not in what.
+fn allowed(policy: &str) -> Vec<String> {
+    let policy: Value = serde_json::from_str(policy).unwrap();
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let rights = statements.flat_map(|statement| {
+        assert_eq!(statement["Effect"], "Allow");
+        let place = match statement.get("Condition") {
+            Some(condition) => {
+                let region = &condition["StringEquals"]["aws:RequestedRegion"];
+                assert_eq!(
+                    *condition,
+                    json!({"StringEquals": {"aws:RequestedRegion": region}})
+                );
+                format!(" in {}", region.as_str().unwrap())
+            }
+            None => String::new(),
+        };
+        let resource = statement["Resource"].as_str().unwrap().to_owned();
+        let actions = match &statement["Action"] {
+            Value::Array(actions) => actions.clone(),
+            one => vec![one.clone()],
+        };
+        let write = move |action: Value| format!("{} {resource}{place}", action.as_str().unwrap());
+        actions.into_iter().map(write)
+    });
+    rights.collect()
+}
+
+#[test]
+fn a_session_may_do_what_its_purpose_needs_and_no_more() {
+    const SECRET: &str = "arn:aws-cn:secretsmanager:cn-north-1:111122223333:secret:s-a1b2c3";
+    const ROLE: &str = "arn:aws-cn:iam::111122223333:role/r";
+    let of_region = [
+        "DescribeRegistry",
+        "DescribeRepositories",
+        "GetAuthorizationToken",
+    ]
+    .map(|action| format!("ecr:{action} * in cn-north-1"));
+    let of_repositories = [
+        "BatchCheckLayerAvailability",
+        "BatchGetImage",
+        "DescribeImageScanFindings",
+        "DescribeImages",
+        "GetDownloadUrlForLayer",
+        "ListImages",
+        "ListTagsForResource",
+    ]
+    .map(|action| format!("ecr:{action} arn:aws-cn:ecr:cn-north-1:111122223333:repository/*"));
+    let registry = [&of_region[..], &of_repositories].concat();
+    let proof = [&registry[..], &[format!("iam:GetRole {ROLE}")]].concat();
+    for (purpose, expected) in [
+        (Purpose::Registry, registry),
+        (Purpose::Names, vec!["ecr:DescribeRepositories *".to_owned()]),
+        (Purpose::Proof, proof),
+        (
+            Purpose::Credentials(SECRET.parse().unwrap()),
+            vec![format!("secretsmanager:GetSecretValue {SECRET}")],
+        ),
+    ] {
+        let policy = purpose.session_policy(&ROLE.parse().unwrap(), &"cn-north-1".parse().unwrap());
+        assert_eq!(allowed(&policy), expected, "{purpose:?}");
+    }
+}
+
 #[test]
 fn session_names_say_what_for_and_fit() {
     let request = RequestId::generate(&OsRandomness);

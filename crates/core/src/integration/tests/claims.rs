@@ -264,6 +264,31 @@ async fn new_credentials_end_the_wait_for_them() {
 }
 
 #[tokio::test]
+async fn what_a_mistaken_stack_says_is_known_until_it_is_mended() {
+    let world = World::new();
+    let party = world.party().await;
+    let mistaken = Claim {
+        external_id: ExternalId::generate(&OsRandomness),
+        ..claim(&world.connection(&party).await, ROLE)
+    };
+    let note = async |mistaken: Option<&Claim>| {
+        let (integrations, region) = (&world.integrations, region());
+        let noted = integrations.note_mistaken(&party.scope, &party.id, &region, mistaken);
+        noted.await.unwrap();
+        world.connection(&party).await.regions[&region].mistaken.clone()
+    };
+    assert_eq!(note(Some(&mistaken)).await, Some(mistaken.clone()));
+    assert_eq!(note(None).await, None);
+    note(Some(&mistaken)).await;
+    // A role that is proven has no other ExternalId.
+    world
+        .record(&party, &region(), &role(ROLE), &Outcome::Passed)
+        .await
+        .unwrap();
+    assert_eq!(world.connection(&party).await.regions[&region()].mistaken, None);
+}
+
+#[tokio::test]
 async fn silence_begins_when_two_heartbeats_are_missing() {
     let world = World::new();
     let party = world.party().await;
