@@ -1,3 +1,4 @@
+mod asked;
 mod claims;
 mod closed;
 mod late;
