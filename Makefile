@@ -8,8 +8,8 @@ SHELL := /bin/bash
 # emulator's port. ADVISORIES= is a directory in the layout of OSV's bulk files, an address of such files, or osv for OSV's
 # own, which are read over the network only then. make test STRICT=1 fails when something could not run. make fuzz TARGET= takes names from
 # tests/fuzz/seeds, SECONDS_EACH= is how long each is tried. make faults
-# PUSHES= is how many images are pushed, SEED= which calls fail. make mutants FILE= takes one source file. make bench
-# ONLY='scan push' takes names of sets from tests/bench/README.md.
+# PUSHES= is how many images are pushed, SEED= which calls fail. make mutants FILE= takes one source file
+# instead of the list of .cargo/mutants.toml. make bench ONLY='scan push' takes names of sets from tests/bench/README.md.
 ONCE ?=
 IMAGE ?=
 PORT ?=
@@ -63,7 +63,7 @@ mutants: prerequisites ## Changes the rules about who is trusted one by one, and
 	  command -v "$$tool" >/dev/null || { echo "make: $$tool is missing. Fix: cargo install --locked $$tool" >&2; exit 1; }; \
 	done
 	@mkdir -p $(OUTPUT)
-	@cargo mutants --output $(OUTPUT) $(if $(FILE),--file '$(FILE)')
+	@cargo mutants --output $(OUTPUT) $(if $(FILE),--no-config --profile mutants --test-tool nextest --minimum-test-timeout 120 --file '$(FILE)')
 
 bench: prerequisites .venv ## Measures everything and prints tables; ONLY= names sets, such as scan
 	@cargo build --release --workspace --bin portwarden --bin bench --bin bare $(FUNCTIONS:%=--bin portwarden-%)
