@@ -29,18 +29,19 @@ macro_rules! text_id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            fn check(text: &str) -> Result<(), IdError> {
+                let is_valid: fn(&str) -> bool = $is_valid;
+                is_valid(text).then_some(()).ok_or(IdError { expected: $expected })
+            }
         }
 
         impl FromStr for $name {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                let is_valid: fn(&str) -> bool = $is_valid;
-                if is_valid(text) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(IdError { expected: $expected })
-                }
+                Self::check(text)?;
+                Ok(Self(text.to_owned()))
             }
         }
 
@@ -48,7 +49,8 @@ macro_rules! text_id {
             type Error = IdError;
 
             fn try_from(text: String) -> Result<Self, IdError> {
-                text.parse()
+                Self::check(&text)?;
+                Ok(Self(text))
             }
         }
 
@@ -166,9 +168,21 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// How many characters of 5 bits a random part has: 130 bits.
 const RANDOM_CHARACTERS: usize = 26;
 
+/// Which bytes the alphabet has: ids are read all the time.
+const IS_OF_ALPHABET: [bool; 256] = {
+    let mut is_of = [false; 256];
+    let mut place = 0;
+    while place < ALPHABET.len() {
+        is_of[ALPHABET[place] as usize] = true;
+        place += 1;
+    }
+    is_of
+};
+
 fn has_form(text: &str, prefix: &str) -> bool {
+    let is_of_alphabet = |byte: u8| IS_OF_ALPHABET[usize::from(byte)];
     text.strip_prefix(prefix)
-        .is_some_and(|rest| rest.len() == RANDOM_CHARACTERS && rest.bytes().all(|b| ALPHABET.contains(&b)))
+        .is_some_and(|rest| rest.len() == RANDOM_CHARACTERS && rest.bytes().all(is_of_alphabet))
 }
 
 pub(crate) fn random_text(randomness: &dyn Randomness, characters: usize) -> String {

@@ -20,7 +20,13 @@ impl Digest {
 
     /// Returns the 64 hexadecimal digits without the algorithm.
     pub fn hex(&self) -> String {
-        hex::encode(self.0)
+        self.digits(str::to_owned)
+    }
+
+    fn digits<T>(&self, with: impl FnOnce(&str) -> T) -> T {
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.0, &mut digits).expect("32 bytes are 64 digits");
+        with(std::str::from_utf8(&digits).expect("digits are ASCII"))
     }
 }
 
@@ -67,7 +73,7 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        self.digits(|digits| f.write_str("sha256:").and_then(|()| f.write_str(digits)))
     }
 }
 

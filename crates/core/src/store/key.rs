@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::scope::TenantScope;
 
@@ -11,19 +11,16 @@ pub struct Key {
     sort: String,
 }
 
-/// The items that share a partition key and can be read in order.
+/// The items that share a partition key and can be read in order; the keys of all of them share its text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Partition(String);
+pub struct Partition(Arc<str>);
 
 impl TenantScope {
     /// Returns a partition of this tenant; `parts` may hold any text, and different parts never meet.
     pub fn partition(&self, parts: &[&str]) -> Partition {
-        let mut text = join(&["T", self.tenant().as_str()]);
-        for part in parts {
-            text.push('#');
-            push_escaped(&mut text, part);
-        }
-        Partition(text)
+        let mut all = vec!["T", self.tenant().as_str()];
+        all.extend(parts);
+        Partition(join(&all).into())
     }
 }
 
@@ -32,7 +29,7 @@ impl Partition {
     pub(crate) fn directory(parts: &[&str]) -> Self {
         let mut all = vec!["D"];
         all.extend(parts);
-        Self(join(&all))
+        Self(join(&all).into())
     }
 
     /// Returns the key of one item of the partition.
@@ -83,7 +80,7 @@ pub(crate) fn prefix(parts: &[&str]) -> String {
 }
 
 fn join(parts: &[&str]) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
             text.push('#');
@@ -95,13 +92,17 @@ fn join(parts: &[&str]) -> String {
 
 /// `#` separates parts, so it is escaped inside of them, and so is the escape itself.
 fn push_escaped(text: &mut String, part: &str) {
-    for character in part.chars() {
-        match character {
-            '#' => text.push_str("%23"),
-            '%' => text.push_str("%25"),
-            other => text.push(other),
-        }
+    let mut rest = part;
+    while let Some(place) = rest.bytes().position(|byte| matches!(byte, b'#' | b'%')) {
+        text.push_str(&rest[..place]);
+        text.push_str(if rest.as_bytes()[place] == b'#' {
+            "%23"
+        } else {
+            "%25"
+        });
+        rest = &rest[place + 1..];
     }
+    text.push_str(rest);
 }
 
 #[cfg(test)]
