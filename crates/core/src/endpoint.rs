@@ -387,7 +387,8 @@ impl CredentialChecker {
         })
     }
 
-    fn hash(&self, salt: &Salt, password: &SecretString) -> PasswordHash {
+    /// Returns the hash of a password under an integration's salt, computed if it was not before.
+    pub(crate) fn hash(&self, salt: &Salt, password: &SecretString) -> PasswordHash {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(&salt.0);
         mac.update(password.expose_secret().as_bytes());

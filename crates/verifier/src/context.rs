@@ -11,6 +11,7 @@ use portwarden_core::{
     arn::RoleArn,
     clock::Clock,
     ecr::ProbeEcr,
+    endpoint::CredentialChecker,
     integration::{Directory, Integrations},
     purge::Purge,
     random::{OsRandomness, Randomness},
@@ -114,7 +115,8 @@ impl Context {
         let bucket = Arc::new(Bucket::new(&aws, settings.bucket));
         let connector = Arc::new(Connector::new(&aws, settings.connector.clone(), clock.clone()));
         Self {
-            integrations: Integrations::new(store.clone()),
+            integrations: Integrations::new(store.clone())
+                .remembering(Arc::new(CredentialChecker::new(&OsRandomness))),
             directory: Directory::new(store.clone()),
             inventories: Inventories::new(store.clone()),
             comparisons: Arc::new(InventoryQueue::new(&aws, settings.inventory_queue)),

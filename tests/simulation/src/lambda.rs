@@ -155,7 +155,7 @@ impl Lambda {
         Self {
             world: Arc::clone(world),
             wiring,
-            // Shared by all processes, so that each password's hash is computed once in a run.
+            // Shared by all processes of all functions, so that each password's hash is computed once in a run.
             checker: Arc::new(CredentialChecker::new(&*randomness)),
             randomness,
             idle: BTreeMap::new(),
@@ -319,7 +319,7 @@ impl Lambda {
             Function::Verifier => {
                 let metrics = metrics();
                 let context = Verifier {
-                    integrations: Integrations::new(rights.clone()),
+                    integrations: Integrations::new(rights.clone()).remembering(Arc::clone(&self.checker)),
                     directory: Directory::new(rights.clone()),
                     inventories: Inventories::new(rights.clone()),
                     comparisons: rights.clone(),

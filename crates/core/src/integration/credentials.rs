@@ -31,7 +31,11 @@ impl Integrations {
         let Some(integration) = stored.as_ref().map(Stored::parse::<Integration>).transpose()? else {
             return Ok(false);
         };
-        let hash = password.hash(&integration.salt);
+        let salt = &integration.salt;
+        let hash = match &self.hashes {
+            Some(known) => known.hash(salt, password.secret()),
+            None => password.hash(salt),
+        };
         let new = Credential::new(username.clone(), hash, generation);
         self.change_region(scope, id, region, |region| {
             region.renewal_until = None;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     arn::RoleArn,
-    endpoint::{Credential, Password, PasswordHash, Salt, Username},
+    endpoint::{Credential, CredentialChecker, Password, PasswordHash, Salt, Username},
     event::Claim,
     id::{AccountId, ExternalId, IntegrationId, Region},
     random::Randomness,
@@ -24,6 +24,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Integrations {
     pub(super) store: Arc<dyn Store>,
+    /// What remembers the hashes of passwords.
+    pub(super) hashes: Option<Arc<CredentialChecker>>,
 }
 
 /// A region that is to be connected.
@@ -74,7 +76,15 @@ fn connections(new: &[NewRegion], salt: &Salt) -> BTreeMap<Region, RegionConnect
 impl Integrations {
     /// Opens the integrations in a store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, hashes: None }
+    }
+
+    /// Lets a process remember the hashes of the passwords that stacks made, so that each test of a connection does not compute
+    /// them again.
+    #[must_use]
+    pub fn remembering(mut self, hashes: Arc<CredentialChecker>) -> Self {
+        self.hashes = Some(hashes);
+        self
     }
 
     /// Makes an integration with its ids, and the regions that are to be connected, of whatever account confirms it.
