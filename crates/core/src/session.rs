@@ -16,7 +16,8 @@ use crate::{
 
 /// A role that was proven to open for its tenant's integration only, with what opens it.
 ///
-/// It comes from [`crate::integration::Connection::trusted_role`] and from nowhere else.
+/// It comes from [`crate::integration::Connection::trusted_role`] or [`crate::integration::Roles::trusted_role`], which are one
+/// rule, and from nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TrustedRole {
     scope: TenantScope,

@@ -54,16 +54,16 @@ impl Work<'_> {
         registry: RegistryId,
         repository: &RepositoryName,
     ) -> Result<Result<Place, Closed>, Failure> {
-        let connection = self.context.integrations.find(&self.scope, integration).await?;
-        let Some(connection) = connection else {
+        let roles = self.context.integrations.roles(&self.scope, integration).await?;
+        let Some(roles) = roles else {
             return Ok(Err(Closed::Dropped(Dropped::NoIntegration)));
         };
-        let dropped = if connection.integration.removed_at.is_some() {
+        let dropped = if roles.integration.removed_at.is_some() {
             Some(Dropped::Removed)
-        } else if !connection.regions.contains_key(&registry.region) {
+        } else if !roles.has(&registry.region) {
             Some(Dropped::OtherRegion)
         } else {
-            let account = connection.integration.account.as_ref();
+            let account = roles.integration.account.as_ref();
             account
                 .is_some_and(|account| *account != registry.account)
                 .then_some(Dropped::OtherAccount)
@@ -72,7 +72,7 @@ impl Work<'_> {
             return Ok(Err(Closed::Dropped(dropped)));
         }
         // A proven role lies in the integration's account, which is known by then.
-        let role = connection
+        let role = roles
             .trusted_role(&registry.region)
             .filter(|role| *role.role().account() == registry.account);
         Ok(role.ok_or(Closed::Unproven).map(|role| Place {

@@ -3,10 +3,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, RegionConnection, Trust, records::read_connection};
+use super::{
+    Trust,
+    records::{Read, read_with},
+    silent_from,
+};
 use crate::{
     arn::RoleArn,
-    endpoint::{Endpoint, EndpointRegion},
+    endpoint::{Credential, Endpoint, EndpointRegion},
     event::Claim,
     id::{ExternalId, IntegrationId, Region, TenantId},
     scope::TenantScope,
@@ -78,8 +82,9 @@ impl Directory {
         };
         let owner: Owner = stored.parse()?;
         let scope = TenantScope::of(owner.tenant);
-        let connection = read_connection(&*self.store, &scope, integration).await?;
-        Ok(connection.map(endpoint_of))
+        Ok(read_with(&*self.store, &scope, integration)
+            .await?
+            .map(endpoint_of))
     }
 
     /// Returns the ids of tenants, in order and behind `after`, at most `limit`; the operator itself is none of them.
@@ -128,20 +133,35 @@ impl Directory {
     }
 }
 
-fn endpoint_of(connection: Connection) -> Endpoint {
-    let region_of = |region: &RegionConnection| EndpointRegion {
-        proven: region.trust.is_proven(),
-        proposed: matches!(region.trust, Trust::Proposed { .. }),
-        credentials: region.credentials.clone(),
-        claim: region.claim.clone(),
-        renewal_until: region.renewal_until,
-        silent_from: connection.silent_from(&region.region),
-    };
-    let regions = connection.regions.iter();
-    let regions = regions
-        .map(|(name, region)| (name.clone(), region_of(region)))
-        .collect();
-    let integration = connection.integration;
+/// What of a region's item is read where its stack's messages come in.
+#[derive(Deserialize)]
+struct Sender {
+    credentials: Vec<Credential>,
+    trust: Trust,
+    claim: Option<Claim>,
+    renewal_until: Option<Timestamp>,
+}
+
+fn endpoint_of(read: Read<Sender>) -> Endpoint {
+    let heartbeats = &read.heartbeats;
+    let regions = read.regions.into_iter().map(|(name, sender)| {
+        let last = heartbeats.get(&name).copied();
+        let region = EndpointRegion {
+            proven: sender.trust.is_proven(),
+            proposed: matches!(sender.trust, Trust::Proposed { .. }),
+            credentials: sender.credentials,
+            silent_from: sender
+                .claim
+                .as_ref()
+                .zip(last)
+                .and_then(|(claim, last)| silent_from(claim, last)),
+            claim: sender.claim,
+            renewal_until: sender.renewal_until,
+        };
+        (name, region)
+    });
+    let regions = regions.collect();
+    let integration = read.integration;
     Endpoint {
         tenant: integration.tenant,
         integration: integration.id,

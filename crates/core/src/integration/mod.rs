@@ -8,6 +8,7 @@ mod operator;
 mod orphans;
 mod records;
 mod removal;
+mod roles;
 mod rounds;
 mod status;
 mod told;
@@ -25,7 +26,6 @@ use crate::{
     endpoint::{Credential, Salt},
     event::Claim,
     id::{AccountId, ExternalId, IntegrationId, Region, TenantId},
-    scope::TenantScope,
     session::TrustedRole,
     verdict::{Check, Outcome, Verdict},
 };
@@ -35,6 +35,7 @@ pub use directory::{Directory, RoleOwner};
 pub use integrations::{Integrations, NewRegion};
 pub use orphans::{OrphanIntegration, OrphanStack};
 pub use removal::{Deleted, Removal, RemovalReason};
+pub use roles::Roles;
 pub use rounds::{Round, Scheduled, Slot};
 pub use status::{Light, NEVER_CONNECTED, Status, silent};
 pub use told::StatusChange;
@@ -169,9 +170,8 @@ impl Connection {
     ///
     /// There is none for a stack that does not say how often it sends one.
     pub fn silent_from(&self, region: &Region) -> Option<Timestamp> {
-        let minutes = self.regions.get(region)?.claim.as_ref()?.rate_minutes?;
-        let missed = SignedDuration::from_mins(2 * i64::from(minutes)) + DELIVERY;
-        self.heartbeats.get(region)?.checked_add(missed).ok()
+        let claim = self.regions.get(region)?.claim.as_ref()?;
+        silent_from(claim, *self.heartbeats.get(region)?)
     }
 
     /// Tells whether the tenant has left without a word: each role that was ever proven refuses us, test after test.
@@ -189,20 +189,12 @@ impl Connection {
 
     /// Returns what opens a region's registry, if the integration is there and the role is proven.
     pub fn trusted_role(&self, region: &Region) -> Option<TrustedRole> {
-        if self.integration.removed_at.is_some() {
-            return None;
-        }
-        match &self.regions.get(region)?.trust {
-            Trust::Proven { role, .. } if self.integration.account.as_ref() == Some(role.account()) => {
-                Some(TrustedRole::new(
-                    TenantScope::of(self.integration.tenant.clone()),
-                    self.integration.id.clone(),
-                    role.clone(),
-                    self.integration.external_id.clone(),
-                    region.clone(),
-                ))
-            }
-            _ => None,
-        }
+        roles::trusted(&self.integration, region, &self.regions.get(region)?.trust)
     }
+}
+
+/// When a stack is silent that sent its last heartbeat then.
+fn silent_from(claim: &Claim, last: Timestamp) -> Option<Timestamp> {
+    let missed = SignedDuration::from_mins(2 * i64::from(claim.rate_minutes?)) + DELIVERY;
+    last.checked_add(missed).ok()
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Connection, RegionConnection};
+use super::{Connection, Integration, RegionConnection};
 use crate::{
     event::Claim,
     id::{IntegrationId, Region},
@@ -14,14 +14,40 @@ use crate::{
     store::{Key, Partition, Store, StoreError, Stored, prefix},
 };
 
+/// An integration with as much of its regions as `R` reads of their items.
+pub(super) struct Read<R> {
+    pub(super) integration: Integration,
+    pub(super) regions: BTreeMap<Region, R>,
+    pub(super) heartbeats: BTreeMap<Region, Timestamp>,
+}
+
+impl From<Read<RegionConnection>> for Connection {
+    fn from(read: Read<RegionConnection>) -> Self {
+        Self {
+            integration: read.integration,
+            regions: read.regions,
+            heartbeats: read.heartbeats,
+        }
+    }
+}
+
 /// Reads an integration with its regions and heartbeats.
 pub(super) async fn read_connection(
     store: &dyn Store,
     scope: &TenantScope,
     id: &IntegrationId,
 ) -> Result<Option<Connection>, StoreError> {
+    Ok(read_with(store, scope, id).await?.map(Connection::from))
+}
+
+/// Reads an integration, and of its regions what whoever asks needs: most of a region is what the last test of it found.
+pub(super) async fn read_with<R: DeserializeOwned>(
+    store: &dyn Store,
+    scope: &TenantScope,
+    id: &IntegrationId,
+) -> Result<Option<Read<R>>, StoreError> {
     let items = read_all(store, &partition(scope), &prefix(&[id.as_str()])).await?;
-    Ok(connections(items)?.pop())
+    Ok(together(&items)?.pop())
 }
 
 /// Reads all integrations of a tenant.
@@ -29,7 +55,8 @@ pub(super) async fn read_connections(
     store: &dyn Store,
     scope: &TenantScope,
 ) -> Result<Vec<Connection>, StoreError> {
-    connections(read_all(store, &partition(scope), "").await?)
+    let found = together(&read_all(store, &partition(scope), "").await?)?;
+    Ok(found.into_iter().map(Connection::from).collect())
 }
 
 async fn read_all(store: &dyn Store, partition: &Partition, prefix: &str) -> Result<Vec<Stored>, StoreError> {
@@ -46,27 +73,28 @@ async fn read_all(store: &dyn Store, partition: &Partition, prefix: &str) -> Res
 }
 
 /// Puts items of one partition, in their order, together again.
-fn connections(items: Vec<Stored>) -> Result<Vec<Connection>, StoreError> {
-    let mut found: Vec<Connection> = Vec::new();
+fn together<R: DeserializeOwned>(items: &[Stored]) -> Result<Vec<Read<R>>, StoreError> {
+    let mut found: Vec<Read<R>> = Vec::new();
     let mut heartbeats: BTreeMap<Region, Timestamp> = BTreeMap::new();
     for item in items {
+        let mut words = item.key.sort().split('#').skip(1);
+        let (kind, region) = (words.next(), words.next());
+        let region: Option<Region> = region.and_then(|name| name.parse().ok());
         // Sorted: an integration's heartbeats, then itself, then its regions.
-        match item.key.sort().split('#').nth(1) {
+        match kind {
             Some(HEARTBEAT) => {
-                let region = item.key.sort().rsplit('#').next().unwrap_or_default().parse();
-                if let Ok(region) = region {
-                    heartbeats.insert(region, item.parse::<HeartbeatRecord>()?.at);
+                if let Some(region) = region {
+                    heartbeats.insert(region, item.parse::<Beat>()?.at);
                 }
             }
-            Some(INTEGRATION) => found.push(Connection {
+            Some(INTEGRATION) => found.push(Read {
                 integration: item.parse()?,
                 regions: BTreeMap::new(),
                 heartbeats: std::mem::take(&mut heartbeats),
             }),
             Some(REGION) => {
-                let region: RegionConnection = item.parse()?;
-                if let Some(connection) = found.last_mut() {
-                    connection.regions.insert(region.region.clone(), region);
+                if let (Some(region), Some(connection)) = (region, found.last_mut()) {
+                    connection.regions.insert(region, item.parse()?);
                 }
             }
             // What was told of the regions, and what became of an integration that was removed.
@@ -81,6 +109,12 @@ fn connections(items: Vec<Stored>) -> Result<Vec<Connection>, StoreError> {
 pub(super) struct HeartbeatRecord {
     pub(super) at: Timestamp,
     pub(super) claim: Option<Claim>,
+}
+
+/// A heartbeat without its claim.
+#[derive(Deserialize)]
+struct Beat {
+    at: Timestamp,
 }
 
 const INTEGRATION: &str = "integration";

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use super::*;
 use crate::{
     arn::RoleArn,
-    endpoint::{Password, Username},
+    endpoint::{CredentialChecker, Password, Username},
     id::RequestId,
     problem::Problem,
     random::OsRandomness,
-    scope::OperatorScope,
+    scope::{OperatorScope, TenantScope},
     store::{Interleaved, MemoryStore, Store, StoreError},
     tenant::Tenants,
     verdict::Probe,
@@ -97,12 +97,19 @@ impl World {
         Ok(recorded.now)
     }
 
+    /// Reads an integration, and checks that who reads its roles only is told the same of them.
     async fn connection(&self, party: &Party) -> Connection {
-        self.integrations
-            .find(&party.scope, &party.id)
-            .await
-            .unwrap()
-            .unwrap()
+        let connection = self.integrations.find(&party.scope, &party.id).await;
+        let connection = connection.unwrap().unwrap();
+        let roles = self.integrations.roles(&party.scope, &party.id).await;
+        let roles = roles.unwrap().unwrap();
+        assert_eq!(roles.integration, connection.integration);
+        for name in ["us-east-1", "eu-west-1", "eu-north-1"] {
+            let name: Region = name.parse().unwrap();
+            assert_eq!(roles.has(&name), connection.regions.contains_key(&name));
+            assert_eq!(roles.trusted_role(&name), connection.trusted_role(&name));
+        }
+        connection
     }
 }
 
@@ -197,6 +204,52 @@ async fn the_integration_is_written_when_a_role_becomes_proven_and_not_when_it_s
     // Whoever confirms another account meanwhile looks again after the first, and needs not after the second.
     assert_ne!(revisions[0], revisions[1]);
     assert_eq!(revisions[1], revisions[2]);
+}
+
+#[test]
+fn what_is_known_of_a_role_is_read_as_it_is_written() {
+    let (role, at) = (role(ROLE), Timestamp::UNIX_EPOCH);
+    for trust in [
+        Trust::Unnamed,
+        Trust::Claimed { role: role.clone() },
+        Trust::Proposed {
+            role: role.clone(),
+            at,
+        },
+        Trust::Proven {
+            role: role.clone(),
+            at,
+        },
+        Trust::Refused { role, at },
+    ] {
+        let written = serde_json::to_value(&trust).unwrap();
+        assert_eq!(serde_json::from_value::<Trust>(written.clone()).unwrap(), trust);
+        for part in ["state", "role", "at"] {
+            let mut cut = written.clone();
+            let was_there = cut.as_object_mut().unwrap().remove(part).is_some();
+            let read = serde_json::from_value::<Trust>(cut);
+            assert_eq!(read.is_err(), was_there, "{written} without its {part}: {read:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn hashes_that_are_remembered_are_those_that_are_computed() {
+    let world = World::new();
+    let party = world.party().await;
+    let username = Username::parse("events").unwrap();
+    let passwords = [(), ()].map(|()| Password::generate(&OsRandomness));
+    let checker = Arc::new(CredentialChecker::new(&OsRandomness));
+    let remembering = world.integrations.clone().remembering(checker);
+    for password in &passwords {
+        let mut are_new = Vec::new();
+        for integrations in [&world.integrations, &remembering, &remembering] {
+            let (region, stack) = (region(), (&username, password));
+            let added = integrations.add_credentials(&party.scope, &party.id, &region, stack, 1);
+            are_new.push(added.await.unwrap());
+        }
+        assert_eq!(are_new, [true, false, false]);
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
 
 /// What is known of a region's role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case", try_from = "FlatTrust")]
 pub enum Trust {
     /// No role is named yet.
     Unnamed,
@@ -49,6 +49,40 @@ pub enum Trust {
         /// When that was last found.
         at: Timestamp,
     },
+}
+
+/// What is known as it is written: read as it lies there, since every message and every scan asks for it.
+#[derive(Deserialize)]
+struct FlatTrust {
+    state: State,
+    role: Option<RoleArn>,
+    at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Unnamed,
+    Claimed,
+    Proposed,
+    Proven,
+    Refused,
+}
+
+impl TryFrom<FlatTrust> for Trust {
+    type Error = &'static str;
+
+    fn try_from(flat: FlatTrust) -> Result<Self, Self::Error> {
+        let role = flat.role.ok_or("expected a role");
+        let at = flat.at.ok_or("expected a time");
+        Ok(match flat.state {
+            State::Unnamed => Self::Unnamed,
+            State::Claimed => Self::Claimed { role: role? },
+            State::Proposed => Self::Proposed { role: role?, at: at? },
+            State::Proven => Self::Proven { role: role?, at: at? },
+            State::Refused => Self::Refused { role: role?, at: at? },
+        })
+    }
 }
 
 impl Trust {
