@@ -14,7 +14,7 @@ pub(crate) type Spot = (RegistryId, RepositoryName);
 pub(crate) struct Ecr {
     spots: BTreeMap<Spot, BTreeMap<Digest, EcrImage>>,
     /// When an image came or went.
-    history: BTreeMap<(Spot, Digest), Vec<(Timestamp, bool)>>,
+    history: BTreeMap<Digest, BTreeMap<Spot, Vec<(Timestamp, bool)>>>,
 }
 
 impl Ecr {
@@ -86,7 +86,8 @@ impl Ecr {
 
     /// Tells whether the image was there, or was not, at some time from `since` on.
     pub(crate) fn was(&self, spot: &Spot, digest: Digest, is_present: bool, since: Timestamp) -> bool {
-        let Some(history) = self.history.get(&(spot.clone(), digest)) else {
+        let places = self.history.get(&digest);
+        let Some(history) = places.and_then(|places| places.get(spot)) else {
             return !is_present;
         };
         let started = history.partition_point(|(at, _)| *at <= since);
@@ -103,7 +104,8 @@ impl Ecr {
     }
 
     fn remember(&mut self, spot: &Spot, digest: Digest, now: Timestamp, is_present: bool) {
-        let history = self.history.entry((spot.clone(), digest)).or_default();
+        let places = self.history.entry(digest).or_default();
+        let history = places.entry(spot.clone()).or_default();
         history.push((now, is_present));
     }
 }

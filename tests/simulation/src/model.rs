@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use portwarden_catalog::CATALOG_VERSION;
 use portwarden_core::{
-    id::{EventId, IntegrationId, Region, TenantId},
+    id::{AccountId, EventId, IntegrationId, Region, TenantId},
     object::Document,
     scope::OperatorScope,
     store::{Key, Partition, Write},
@@ -43,9 +43,11 @@ use told::Told;
 pub(crate) struct Model {
     pub(crate) parties: Vec<Party>,
     by_integration: BTreeMap<IntegrationId, usize>,
+    by_account: BTreeMap<AccountId, usize>,
+    tenants: BTreeSet<TenantId>,
     external_ids: BTreeMap<String, usize>,
     /// What is known of a region, since when.
-    standing: BTreeMap<(IntegrationId, Region), Vec<(Timestamp, Standing)>>,
+    standing: BTreeMap<IntegrationId, BTreeMap<Region, Vec<(Timestamp, Standing)>>>,
     /// The last verdict on each region.
     verdicts: BTreeMap<(IntegrationId, Region), Value>,
     /// When a heartbeat of each region was noted, and when it was sent.
@@ -74,12 +76,19 @@ impl Model {
     pub(crate) fn add(&mut self, party: Party) {
         let number = self.parties.len();
         self.by_integration.insert(party.integration.clone(), number);
+        self.by_account.insert(party.account.clone(), number);
+        self.tenants.insert(party.tenant.clone());
         self.external_ids.insert(party.external_id.to_string(), number);
         self.parties.push(party);
     }
 
     pub(crate) fn party_of(&self, integration: &IntegrationId) -> Option<usize> {
         self.by_integration.get(integration).copied()
+    }
+
+    /// Returns whose account this is.
+    pub(crate) fn holder_of(&self, account: &AccountId) -> Option<&Party> {
+        Some(&self.parties[*self.by_account.get(account)?])
     }
 
     /// Returns whose ExternalId this is.
@@ -122,11 +131,9 @@ impl State {
             return false;
         };
         match serving.work {
-            Work::Round => self
-                .model
-                .parties
-                .iter()
-                .any(|party| party.tenant.as_str() == tenant),
+            Work::Round => tenant
+                .parse()
+                .is_ok_and(|tenant| self.model.tenants.contains::<TenantId>(&tenant)),
             _ => serving
                 .tenant
                 .as_ref()

@@ -1,6 +1,9 @@
 //! Everything that happened, as one digest, and the last of it in words.
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::VecDeque,
+    fmt::{self, Display, Write as _},
+};
 
 use jiff::Timestamp;
 use portwarden_oci::DigestHasher;
@@ -42,7 +45,26 @@ impl Trace {
         }
     }
 
-    pub(crate) fn note(&mut self, step: Step) {
+    pub(crate) fn note(
+        &mut self,
+        at: Timestamp,
+        process: u64,
+        what: &'static str,
+        subject: impl Display,
+        outcome: &'static str,
+    ) {
+        // The oldest step's place is taken, with its text: there are millions of steps.
+        let oldest = (self.recent.len() == RECENT).then(|| self.recent.pop_front());
+        let mut text = oldest.flatten().map_or_else(String::new, |step| step.subject);
+        text.clear();
+        write!(text, "{subject}").expect("a text takes everything");
+        let step = Step {
+            at,
+            process,
+            what,
+            subject: text,
+            outcome,
+        };
         self.steps += 1;
         self.hasher.update(&step.at.as_nanosecond().to_le_bytes());
         self.hasher.update(&step.process.to_le_bytes());
@@ -54,9 +76,6 @@ impl Trace {
             && step.subject.contains(watched)
         {
             eprintln!("{step}");
-        }
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
         }
         self.recent.push_back(step);
     }

@@ -34,7 +34,7 @@ use crate::{
     life::Life,
     model::Model,
     queue::{QueueName, Queues},
-    trace::{Step, Trace},
+    trace::Trace,
 };
 
 /// The world, shared by everything that lives in it.
@@ -201,13 +201,8 @@ impl State {
         subject: impl Display,
         outcome: &'static str,
     ) {
-        self.trace.note(Step {
-            at: self.agenda.now(),
-            process,
-            what,
-            subject: subject.to_string(),
-            outcome,
-        });
+        let at = self.agenda.now();
+        self.trace.note(at, process, what, subject, outcome);
     }
 
     /// Returns how long a message takes one way: some milliseconds, and now and then much longer.

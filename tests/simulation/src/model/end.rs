@@ -10,6 +10,7 @@ use portwarden_core::{
 use portwarden_oci::Digest;
 use serde_json::{Value, json};
 
+use super::item::Item;
 use crate::{
     breach::{Breach, Invariant, hold},
     ecr::Spot,
@@ -34,6 +35,7 @@ impl State {
             "deliveries are left".to_owned()
         })?;
         self.check_trust()?;
+        self.check_known()?;
         let parties = &self.model.parties;
         for party in parties.iter().filter(|party| party.stays()) {
             for site in &party.sites {
@@ -96,24 +98,22 @@ impl State {
     /// What was noted of any place is what ECR says, whether an event told of it or not.
     fn check_all_noted(&self) -> Result<(), Breach> {
         for stored in self.store.dump() {
-            let partition: Vec<&str> = stored.key.partition().as_str().split('#').collect();
-            let sort: Vec<&str> = stored.key.sort().split('#').collect();
-            let (["T", tenant, "image", digest], ["location", account, region, repository]) =
-                (&partition[..], &sort[..])
+            let Some(Item::Location {
+                tenant,
+                digest,
+                account,
+            }) = Item::of(&stored.key)
             else {
                 continue;
             };
-            let mut parties = self.model.parties.iter();
-            let party = parties.find(|party| {
-                party.tenant.as_str() == *tenant && party.account.as_str() == *account && party.stays()
-            });
-            let parsed = (
-                account.parse(),
-                region.parse(),
-                repository.parse(),
-                digest.parse(),
-            );
-            if let (Some(party), (Ok(account), Ok(region), Ok(repository), Ok(digest))) = (party, parsed) {
+            let holder = self.model.holder_of(&account);
+            let Some(party) = holder.filter(|party| party.tenant == tenant && party.stays()) else {
+                continue;
+            };
+            let mut place = stored.key.sort().split('#').skip(2);
+            let region = place.next().and_then(|region| region.parse().ok());
+            let repository = place.next().and_then(|repository| repository.parse().ok());
+            if let Some((region, repository)) = region.zip(repository) {
                 self.check_noted(party, &(RegistryId { account, region }, repository), digest)?;
             }
         }
@@ -123,19 +123,19 @@ impl State {
     /// Nobody is trusted whose role opens for others, whatever happened.
     pub(crate) fn check_trust(&mut self) -> Result<(), Breach> {
         self.figures.checks += 1;
-        for party in &self.model.parties {
-            let is_honest = party.nature == Nature::Honest;
-            let is_trusted = party
-                .sites
-                .iter()
-                .any(|site| self.was_proven(&party.integration, &site.region, self.now()));
-            hold(
-                is_honest || !is_trusted,
-                Invariant::TrustedOnlyIfItRefuses,
-                || format!("{} is {:?}, and trusted", party.tenant, party.nature),
-            )?;
-        }
-        Ok(())
+        (0..self.model.parties.len()).try_for_each(|party| self.check_trust_of(party))
+    }
+
+    /// An integration whose role opens for others is not trusted.
+    pub(super) fn check_trust_of(&self, party: usize) -> Result<(), Breach> {
+        let party = &self.model.parties[party];
+        let is_honest = party.nature == Nature::Honest;
+        let mut sites = party.sites.iter();
+        let is_trusted =
+            !is_honest && sites.any(|site| self.was_proven(&party.integration, &site.region, self.now()));
+        hold(!is_trusted, Invariant::TrustedOnlyIfItRefuses, || {
+            format!("{} is {:?}, and trusted", party.tenant, party.nature)
+        })
     }
 
     /// An image that is there is known, and scanned and announced once.

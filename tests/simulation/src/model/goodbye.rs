@@ -1,6 +1,6 @@
 //! Goodbyes: who is removed, what may be done with it afterwards, and what is left of it at last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use portwarden_core::{
@@ -182,28 +182,38 @@ impl State {
             format!("work is left for those who went: {waiting:?}")
         })?;
         let table = self.store.dump();
+        let items = by_tenant(
+            &table,
+            |stored| stored.key.partition().as_str().strip_prefix("T#"),
+            '#',
+        );
         let objects: Vec<String> = self.objects.keys().iter().map(ToString::to_string).collect();
+        let objects = by_tenant(&objects, |name| name.strip_prefix("tenants/"), '/');
+        // An image that no index lists is deleted by its own name.
+        let unlisted: BTreeSet<String> = self.warehouse.unlisted().map(Digest::hex).collect();
         let gone = self.model.parties.iter().filter(|party| party.farewell.is_some());
         let mut count = 0;
         for party in gone {
             self.check_receipt(party)?;
-            let images = self.check_items(party, &table)?;
-            check_objects(party, &images, &self.deletable(party), &objects)?;
+            let tenant = Some(party.tenant.as_str());
+            let (nobodys, own) = (items.get(&None), items.get(&tenant));
+            let images = self.check_items(party, nobodys, own)?;
+            let consists_of = self.deletable(party);
+            let is_deletable = |name: &str| unlisted.contains(name) || consists_of.contains(name);
+            check_objects(party, &images, is_deletable, objects.get(&tenant))?;
             count += 1;
         }
         self.figures.purged = count;
         Ok(())
     }
 
-    /// Lists what can be deleted by its name: images, and what those that were reported consist of.
+    /// Lists what can be deleted by its name beside images that no index lists: what those that were reported consist of.
     fn deletable(&self, party: &Party) -> BTreeSet<String> {
         let scans = self.model.scans.iter();
         let reported =
             scans.filter(|((tenant, _), scan)| *tenant == party.tenant && scan["result"] == "reported");
         let images = reported.flat_map(|((_, digest), _)| self.warehouse.with_listed(*digest));
-        // An image that no index lists is deleted by its own name.
-        let unlisted = self.warehouse.unlisted().map(Digest::hex);
-        let mut names: BTreeSet<String> = unlisted.collect();
+        let mut names: BTreeSet<String> = BTreeSet::new();
         for image in images {
             let manifest = self.warehouse.manifest(&image);
             let manifest: Value = manifest
@@ -250,29 +260,31 @@ impl State {
     }
 
     /// Nothing of it is in the table but what must stay; returns the images that its tenant has elsewhere.
-    fn check_items(&self, party: &Party, table: &[Stored]) -> Result<BTreeSet<String>, Breach> {
-        let (id, own) = (party.integration.as_str(), format!("T#{}#", party.tenant));
+    fn check_items(
+        &self,
+        party: &Party,
+        nobodys: Option<&Vec<&Stored>>,
+        own: Option<&Vec<&Stored>>,
+    ) -> Result<BTreeSet<String>, Breach> {
+        let id = party.integration.as_str();
         let mut images = BTreeSet::new();
         let mut taken = BTreeSet::new();
-        for stored in table {
+        let ids = [
+            format!("D#integration#{id}"),
+            format!("D#external-id#{}", party.external_id),
+        ];
+        for stored in nobodys.into_iter().flatten() {
             let partition = stored.key.partition().as_str();
-            if let Some(rest) = partition.strip_prefix("D#") {
-                let is_id = [
-                    format!("integration#{id}"),
-                    format!("external-id#{}", party.external_id),
-                ]
-                .iter()
-                .any(|known| known == rest);
-                if is_id && stored.key.sort() == "owner" {
-                    taken.insert(rest);
-                }
-                let is_scheduled = rest.starts_with("rounds#") && stored.key.sort().starts_with(id);
-                hold_gone(party, !is_scheduled, || "rounds look at it".to_owned())?;
-                continue;
+            if ids.iter().any(|known| known == partition) && stored.key.sort() == "owner" {
+                taken.insert(partition);
             }
-            let Some(kind) = partition.strip_prefix(&own) else {
-                continue;
-            };
+            let is_scheduled = partition.starts_with("D#rounds#") && stored.key.sort().starts_with(id);
+            hold_gone(party, !is_scheduled, || "rounds look at it".to_owned())?;
+        }
+        let prefix = format!("T#{}#", party.tenant);
+        for stored in own.into_iter().flatten() {
+            let partition = stored.key.partition().as_str();
+            let kind = partition.strip_prefix(&prefix).unwrap_or_default();
             if let Some(Item::Location { digest, account, .. }) = Item::of(&stored.key) {
                 hold_gone(party, account != party.account, || {
                     format!("{} is left", stored.key)
@@ -292,18 +304,32 @@ impl State {
                 .any(|name| kind.contains(name) || sort.contains(name));
             hold_gone(party, stays || !is_its, || format!("{} is left", stored.key))?;
         }
-        for stored in table {
-            let Some(Item::Scan { tenant, digest }) = Item::of(&stored.key) else {
-                continue;
-            };
-            let is_there = tenant != party.tenant || images.contains(&digest.hex());
-            hold_gone(party, is_there, || format!("{} is left", stored.key))?;
+        for stored in own.into_iter().flatten() {
+            if let Some(Item::Scan { digest, .. }) = Item::of(&stored.key) {
+                hold_gone(party, images.contains(&digest.hex()), || {
+                    format!("{} is left", stored.key)
+                })?;
+            }
         }
         hold_gone(party, taken.len() == 2, || {
             format!("of its ids only {taken:?} are taken for ever")
         })?;
         Ok(images)
     }
+}
+
+/// Sorts things by the tenant whose name follows in what `rest_of` returns; what it returns nothing of is nobody's.
+fn by_tenant<'t, T>(
+    things: &'t [T],
+    rest_of: impl Fn(&T) -> Option<&str>,
+    separator: char,
+) -> BTreeMap<Option<&'t str>, Vec<&'t T>> {
+    let mut sorted: BTreeMap<Option<&str>, Vec<&T>> = BTreeMap::new();
+    for thing in things {
+        let tenant = rest_of(thing).and_then(|rest| Some(rest.split_once(separator)?.0));
+        sorted.entry(tenant).or_default().push(thing);
+    }
+    sorted
 }
 
 /// Nothing is in the bucket of images that the tenant has nowhere any more.
@@ -313,22 +339,20 @@ impl State {
 fn check_objects(
     party: &Party,
     images: &BTreeSet<String>,
-    deletable: &BTreeSet<String>,
-    objects: &[String],
+    is_deletable: impl Fn(&str) -> bool,
+    objects: Option<&Vec<&String>>,
 ) -> Result<(), Breach> {
     let own = format!("tenants/{}/", party.tenant);
-    for name in objects {
-        let Some(rest) = name.strip_prefix(&own) else {
-            continue;
-        };
+    for name in objects.into_iter().flatten() {
+        let rest = name.strip_prefix(&own).unwrap_or_default();
         let path: Vec<&str> = rest.split('/').collect();
         let is_kept = match path[..] {
-            ["images", image, _, "sbom.cdx.json"] => images.contains(image) || !deletable.contains(image),
+            ["images", image, _, "sbom.cdx.json"] => images.contains(image) || !is_deletable(image),
             ["images", image, ..] => images.contains(image),
             // Another image of the tenant's may have it, too.
             ["layers", _, layer] => {
                 let layer = layer.trim_end_matches(".json");
-                !images.is_empty() || !deletable.contains(layer)
+                !images.is_empty() || !is_deletable(layer)
             }
             _ => false,
         };

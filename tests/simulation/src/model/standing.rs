@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::{
     breach::{Breach, Invariant, hold},
     bridge::Post,
-    party::Party,
+    model::Model,
+    party::{Party, Site},
     world::{State, Work},
 };
 
@@ -27,6 +28,15 @@ pub(crate) struct Standing {
     renewal_until: Option<Timestamp>,
     /// Minutes between two heartbeats.
     rate: Option<i64>,
+}
+
+impl Model {
+    /// Returns what was known of a region, and since when, the oldest first.
+    fn known(&self, integration: &IntegrationId, region: &Region) -> &[(Timestamp, Standing)] {
+        let regions = self.standing.get(integration);
+        let known = regions.and_then(|regions| regions.get(region));
+        known.map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Standing {
@@ -71,8 +81,7 @@ impl State {
         region: &Region,
         since: Timestamp,
     ) -> Vec<&Standing> {
-        let key = (integration.clone(), region.clone());
-        let known = self.model.standing.get(&key).map_or(&[][..], Vec::as_slice);
+        let known = self.model.known(integration, region);
         let started = known.partition_point(|(at, _)| *at <= since);
         known[started.saturating_sub(1)..]
             .iter()
@@ -104,8 +113,7 @@ impl State {
         since: Timestamp,
         holds: impl Fn(&Standing) -> bool,
     ) -> bool {
-        let key = (integration.clone(), region.clone());
-        let first = self.model.standing.get(&key).and_then(|known| known.first());
+        let first = self.model.known(integration, region).first();
         let was_known = first.is_some_and(|(at, _)| *at <= since);
         was_known && self.standings(integration, region, since).into_iter().all(holds)
     }
@@ -117,8 +125,8 @@ impl State {
         for site in &party.sites {
             let item = items.key(&[party.integration.as_str(), "region", site.region.as_str()]);
             if let Some(body) = self.stored(&item) {
-                let key = (party.integration.clone(), site.region.clone());
-                self.model.standing.insert(key, vec![(now, Standing::of(&body))]);
+                let regions = self.model.standing.entry(party.integration.clone()).or_default();
+                regions.insert(site.region.clone(), vec![(now, Standing::of(&body))]);
             }
         }
     }
@@ -139,8 +147,7 @@ impl State {
     ) -> Result<(), Breach> {
         let now = self.now();
         let after = Standing::of(body);
-        let key = (integration.clone(), region.clone());
-        let before = self.model.standing.get(&key).and_then(|known| known.last());
+        let before = self.model.known(integration, region).last();
         let before = before.map(|(_, before)| before.clone()).unwrap_or_default();
         if before == after {
             return Ok(());
@@ -156,7 +163,38 @@ impl State {
         if after.generations.len() > 1 && before.generations.len() < 2 {
             self.figures.rotated += 1;
         }
-        self.model.standing.entry(key).or_default().push((now, after));
+        let regions = self.model.standing.entry(integration.clone()).or_default();
+        regions.entry(region.clone()).or_default().push((now, after));
+        match self.model.party_of(integration) {
+            Some(party) => self.check_trust_of(party),
+            None => Ok(()),
+        }
+    }
+
+    /// What the table says of every region is what became known of it: nothing changes it but a write that was checked, and
+    /// nothing takes it away before its integration went.
+    pub(crate) fn check_known(&mut self) -> Result<(), Breach> {
+        self.figures.checks += 1;
+        for party in &self.model.parties {
+            let items = party.scope.partition(&["integrations"]);
+            for Site { region, .. } in &party.sites {
+                let item = items.key(&[party.integration.as_str(), "region", region.as_str()]);
+                let said = self.stored(&item).map(|body| Standing::of(&body));
+                let known = self.model.known(&party.integration, region).last();
+                let known = known.map(|(_, standing)| standing);
+                let is_gone = said.is_none() && self.model.removed.contains_key(&party.integration);
+                hold(
+                    is_gone || said.as_ref() == known,
+                    Invariant::TrustedOnlyIfItRefuses,
+                    || {
+                        format!(
+                            "the table says of {} in {region} {said:?}, and known is {known:?}",
+                            party.integration
+                        )
+                    },
+                )?;
+            }
+        }
         Ok(())
     }
 

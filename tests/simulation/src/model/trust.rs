@@ -210,8 +210,7 @@ impl State {
         registry: &RegistryId,
     ) -> Result<(), Breach> {
         self.figures.checks += 1;
-        let parties = &self.model.parties;
-        let owner = parties.iter().find(|party| party.account == registry.account);
+        let owner = self.model.holder_of(&registry.account);
         hold(
             owner.is_some_and(|owner| self.serves(process, owner.tenant.as_str())),
             Invariant::NoCrossTenantByte,

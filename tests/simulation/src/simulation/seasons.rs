@@ -87,7 +87,7 @@ impl Run {
                     .after(Duration::from_millis(5), Job::Arrive(name, message));
             }
         }
-        let checked = state.check_trust();
+        let checked = state.check_trust().and_then(|()| state.check_known());
         state.judge(checked);
         if self.is_at_rest {
             return;
