@@ -168,9 +168,9 @@ pub(crate) async fn confirm(
         }
         Confirmed::Missing => return Err(Refusal::NotFound),
     }
-    let regions = connection.regions_naming(&account);
+    let (regions, now) = (connection.regions_naming(&account), console.clock.now());
     for region in &regions {
-        queue(console, scope, id, region, None).await?;
+        queue(console, scope, id, region, None, now).await?;
     }
     Ok((account, regions))
 }
@@ -200,10 +200,14 @@ pub(crate) async fn verify(
 ) -> Result<RequestId, Refusal> {
     let connection = find(console, scope, id).await?;
     let known = connection.regions.get(region).ok_or(Refusal::NotFound)?;
+    let now = console.clock.now();
     match &role {
         // Until it is tested, it is shown as the one that is.
         Some(role) => {
-            console.integrations.claim_role(scope, id, region, role).await?;
+            let integrations = &console.integrations;
+            integrations
+                .claim_role(scope, id, region, role, Some(now))
+                .await?;
         }
         None if known.trust.role().is_none() => {
             let message = "No role is known for the region.";
@@ -212,7 +216,7 @@ pub(crate) async fn verify(
         }
         None => {}
     }
-    queue(console, scope, id, region, role).await
+    queue(console, scope, id, region, role, now).await
 }
 
 async fn queue(
@@ -221,6 +225,7 @@ async fn queue(
     id: &IntegrationId,
     region: &Region,
     role: Option<RoleArn>,
+    now: Timestamp,
 ) -> Result<RequestId, Refusal> {
     let randomness = &*console.randomness;
     let request = VerifyRequest {
@@ -229,10 +234,10 @@ async fn queue(
         region: region.clone(),
         role,
         claim: None,
-        said_at: None,
+        said_at: Some(now),
         reason: VerifyReason::Asked,
         request: RequestId::generate(randomness),
-        trace: TraceId::generate(console.clock.now(), randomness),
+        trace: TraceId::generate(now, randomness),
         attempt: 0,
     };
     console.verifications.queue_verify(&request).await?;

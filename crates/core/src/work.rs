@@ -76,7 +76,7 @@ pub struct VerifyRequest {
     /// What a message of a stack claims, whose role is tested if the tenant names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
-    /// When the stack said so: of what it says, the latest counts, whichever message comes last.
+    /// When the stack said so, or the tenant named the role: what was said last counts, whichever message comes last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said_at: Option<Timestamp>,
     /// Why.

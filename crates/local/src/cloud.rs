@@ -584,7 +584,7 @@ impl LocalCloud {
         let integrations = Integrations::new(self.store()?);
         let scope = OperatorScope::of_this_process().tenant(tenant.clone());
         integrations
-            .claim_role(&scope, integration, &plan.region, role)
+            .claim_role(&scope, integration, &plan.region, role, Some(SystemClock.now()))
             .await
             .map_err(|error| LocalError::call("name a role", error))?;
         VerifyQueue::new(&self.aws()?, self.stack.output("VerifyQueueUrl")?.to_owned())

@@ -7,7 +7,7 @@ use portwarden_core::{
     arn::RoleArn,
     event::Claim,
     id::TenantId,
-    integration::{Connection, RecordVerdictError, RecordedVerdict, RegionConnection, Trust},
+    integration::{Connection, NamedBy, RecordVerdictError, RecordedVerdict, RegionConnection, Trust},
     receipt::{AccessReceipt, ReceiptKey},
     session::{Purpose, SessionName},
     tenant_template,
@@ -35,7 +35,7 @@ pub enum Verified {
         /// What follows from it.
         recorded: RecordedVerdict,
     },
-    /// There is nothing to test: the integration is gone, has not this region, or no role is named.
+    /// There is nothing to test: the integration is gone, has not this region, or no role is named, or another one since.
     Dropped {
         /// Why, in a word.
         reason: &'static str,
@@ -99,11 +99,10 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
     };
     // Another role's stack says nothing about this one.
     let claim = claimed.filter(|_| claimed_role == Some(role));
-    if request.role.is_some() {
-        context
-            .integrations
-            .claim_role(&scope, &request.integration, &request.region, role)
-            .await?;
+    if !is_still_wished(context, request).await? {
+        return Ok(Verified::Dropped {
+            reason: "other_role_named",
+        });
     }
     let test = Test {
         context,
@@ -112,6 +111,7 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         region,
         claim,
         said_at,
+        is_stored: request.role.is_none() && asked.is_none(),
         began_at,
     };
     let owner = context.directory.role_owner(role, &request.integration).await?;
@@ -143,6 +143,18 @@ pub async fn verify(context: &Context, request: &VerifyRequest) -> Result<Verifi
         && !matches!(recorded.now, Trust::Refused { .. });
     test.try_again_later(&verdict, is_refusal_unheard).await?;
     Ok(Verified::Tested { verdict, recorded })
+}
+
+/// Notes the role that the tenant names, if it does; tells whether none was named since.
+async fn is_still_wished(context: &Context, request: &VerifyRequest) -> Result<bool, VerifyError> {
+    let Some(role) = &request.role else {
+        return Ok(true);
+    };
+    let (integrations, scope) = (&context.integrations, request.scope());
+    let (id, region) = (&request.integration, &request.region);
+    Ok(integrations
+        .claim_role(&scope, id, region, role, request.said_at)
+        .await?)
 }
 
 /// Tells apart what a stack of the integration says and what one says that demands another ExternalId.
@@ -181,6 +193,8 @@ struct Test<'a> {
     claim: Option<&'a Claim>,
     /// When it said so.
     said_at: Option<Timestamp>,
+    /// Whether it is the role that is stored, of which nobody has said anything new.
+    is_stored: bool,
     /// When what is known of the connection was read.
     began_at: Timestamp,
 }
@@ -201,6 +215,14 @@ impl Test<'_> {
     /// Tells whether the tenant has named the role, now or before, rather than a message of its stack.
     fn is_named_by_tenant(&self) -> bool {
         self.request.role.is_some() || self.claim.is_none()
+    }
+
+    fn named_by(&self) -> NamedBy<'_> {
+        match self.claim {
+            _ if self.request.role.is_some() => NamedBy::Tenant(self.request.said_at),
+            Some(claim) if !self.is_stored => NamedBy::Message(claim, self.said_at),
+            _ => NamedBy::Nobody(self.said_at),
+        }
     }
 
     fn list(&self, role: &RoleArn) -> ProbeList {
@@ -384,18 +406,10 @@ impl Test<'_> {
         }
         // Each refusal below makes the verdict one that binds nothing, so the second attempt cannot meet it again.
         loop {
-            let recorded = match self.claim {
-                Some(claim) if !self.is_named_by_tenant() => {
-                    integrations
-                        .record_claimed(&scope, id, region, (claim, self.said_at), &verdict)
-                        .await
-                }
-                _ => {
-                    integrations
-                        .record_verdict(&scope, id, region, target.role, &verdict)
-                        .await
-                }
-            };
+            let named = (target.role, self.named_by());
+            let recorded = integrations
+                .record_verdict(&scope, id, region, named, &verdict)
+                .await;
             let (check, cause) = match recorded {
                 Ok(recorded) => return Ok((verdict, recorded)),
                 Err(RecordVerdictError::RoleTaken) => (Check::RoleFree, Cause::Taken),

@@ -60,16 +60,17 @@ impl VerifyArgs {
         let stack = choice.open().await?;
         let (connection, scope) = self.named.find(&stack).await?;
         self.check(&connection)?;
+        let now = SystemClock.now();
         let request = VerifyRequest {
             tenant: self.named.tenant.clone(),
             integration: self.named.id.clone(),
             region: self.region.clone(),
             role: self.role_arn.clone(),
             claim: None,
-            said_at: None,
+            said_at: Some(now),
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
-            trace: TraceId::generate(SystemClock.now(), &OsRandomness),
+            trace: TraceId::generate(now, &OsRandomness),
             attempt: 0,
         };
         stack.verifications.queue_verify(&request).await?;
@@ -162,7 +163,7 @@ mod tests {
     use portwarden_core::{
         clock::ManualClock,
         endpoint::{Password, Username},
-        integration::NewRegion,
+        integration::{NamedBy, NewRegion},
         scope::OperatorScope,
         store::MemoryStore,
     };
@@ -235,11 +236,24 @@ mod tests {
             };
             let role = request.role.as_ref().unwrap();
             self.integrations
-                .claim_role(&self.scope, &request.integration, &request.region, role)
+                .claim_role(
+                    &self.scope,
+                    &request.integration,
+                    &request.region,
+                    role,
+                    request.said_at,
+                )
                 .await
                 .unwrap();
+            let named = (role, NamedBy::Tenant(request.said_at));
             self.integrations
-                .record_verdict(&self.scope, &request.integration, &request.region, role, &verdict)
+                .record_verdict(
+                    &self.scope,
+                    &request.integration,
+                    &request.region,
+                    named,
+                    &verdict,
+                )
                 .await
                 .unwrap();
             verdict

@@ -22,7 +22,7 @@ use portwarden_core::{
     event::Claim,
     id::{IntegrationId, Region, RequestId, TenantId},
     image::Images,
-    integration::{Connection, Integrations},
+    integration::{Connection, Integrations, NamedBy},
     inventory::Inventory,
     notification::{MemoryNotifies, NotifyRequest},
     object::MemoryObjects,
@@ -222,8 +222,9 @@ impl World {
         });
         let claim: Claim = serde_json::from_value(claim).unwrap();
         let verdict = self.verdict(false);
+        let named = (&claim.role, NamedBy::Message(&claim, None));
         self.integrations
-            .record_claimed(&self.scope(), id, region, (&claim, None), &verdict)
+            .record_verdict(&self.scope(), id, region, named, &verdict)
             .await
             .unwrap();
     }
@@ -269,21 +270,15 @@ impl World {
         let stored = &connection.regions[region];
         let is_confirmed = connection.integration.account.is_some() || request.role.is_some();
         let verdict = self.verdict(is_confirmed);
-        match (request.role.as_ref().or(stored.trust.role()), &stored.claim) {
-            (_, Some(claim)) if request.role.is_none() => {
-                self.integrations
-                    .record_claimed(&scope, id, region, (claim, None), &verdict)
-                    .await
-                    .unwrap();
-            }
-            (Some(role), _) => {
-                self.integrations
-                    .record_verdict(&scope, id, region, role, &verdict)
-                    .await
-                    .unwrap();
-            }
-            (None, _) => panic!("the console has asked for a test without a role"),
-        }
+        let named = match (&request.role, stored.trust.role()) {
+            (Some(role), _) => (role, NamedBy::Tenant(request.said_at)),
+            (None, Some(role)) => (role, NamedBy::Nobody(stored.claim_at)),
+            (None, None) => panic!("the console has asked for a test without a role"),
+        };
+        self.integrations
+            .record_verdict(&scope, id, region, named, &verdict)
+            .await
+            .unwrap();
     }
 }
 

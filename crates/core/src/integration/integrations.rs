@@ -149,24 +149,32 @@ impl Integrations {
 
     /// Names the role that a region is to be tested with; a proven role stays proven until a verdict says otherwise.
     ///
-    /// Tells whether there is such a region.
+    /// Tells whether it is to be tested: there is such a region, and the tenant has named no role of it since.
     pub async fn claim_role(
         &self,
         scope: &TenantScope,
         id: &IntegrationId,
         region: &Region,
         role: &RoleArn,
+        named_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let key = region_item(scope, id, region);
         update(&*self.store, &key, |connection: Option<RegionConnection>| {
             let Some(mut connection) = connection else {
                 return Change::Keep(false);
             };
-            if connection.trust.is_proven() || connection.trust.role() == Some(role) {
+            if named_at < connection.named_at {
+                return Change::Keep(false);
+            }
+            let is_kept = connection.trust.is_proven() || connection.trust.role() == Some(role);
+            if is_kept && named_at == connection.named_at {
                 return Change::Keep(true);
             }
-            connection.trust = Trust::Claimed { role: role.clone() };
-            connection.verdict = None;
+            connection.named_at = named_at;
+            if !is_kept {
+                connection.trust = Trust::Claimed { role: role.clone() };
+                connection.verdict = None;
+            }
             Change::Put(connection, true)
         })
         .await

@@ -39,7 +39,7 @@ pub use roles::Roles;
 pub use rounds::{Round, Scheduled, Slot};
 pub use status::{Light, NEVER_CONNECTED, Status, silent};
 pub use told::StatusChange;
-pub use trust::{Confirmed, RecordVerdictError, RecordedVerdict, Trust};
+pub use trust::{Confirmed, NamedBy, RecordVerdictError, RecordedVerdict, Trust};
 
 /// One AWS account that a tenant connects, or the operator's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub struct RegionConnection {
     /// When the stack said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim_at: Option<Timestamp>,
+    /// When the tenant last named a role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_at: Option<Timestamp>,
     /// What a stack with the region's own credentials said that demands another ExternalId: its parameters are mistaken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mistaken: Option<Claim>,
@@ -125,6 +128,7 @@ impl RegionConnection {
             verdict: None,
             claim: None,
             claim_at: None,
+            named_at: None,
             mistaken: None,
             renewal_until: None,
             last_proven: None,

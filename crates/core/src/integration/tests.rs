@@ -92,7 +92,13 @@ impl World {
         };
         let recorded = self
             .integrations
-            .record_verdict(&party.scope, &party.id, region, role, &verdict)
+            .record_verdict(
+                &party.scope,
+                &party.id,
+                region,
+                (role, NamedBy::Tenant(None)),
+                &verdict,
+            )
             .await?;
         Ok(recorded.now)
     }
@@ -129,7 +135,7 @@ async fn only_a_proven_role_of_this_integration_can_be_assumed() {
     assert!(
         world
             .integrations
-            .claim_role(&party.scope, &party.id, &region(), &role(ROLE))
+            .claim_role(&party.scope, &party.id, &region(), &role(ROLE), None)
             .await
             .unwrap()
     );
@@ -453,7 +459,7 @@ async fn a_foreign_integration_is_as_a_missing_one() {
     assert!(
         !world
             .integrations
-            .claim_role(&a.scope, &b.id, &region(), &role(ROLE))
+            .claim_role(&a.scope, &b.id, &region(), &role(ROLE), None)
             .await
             .unwrap()
     );
@@ -519,7 +525,8 @@ async fn an_event_proves_the_event_path_after_the_test() {
     let (at, request) = (Timestamp::UNIX_EPOCH, RequestId::generate(&OsRandomness));
     let verdict = Verdict { at, request, probes };
     let (integrations, role) = (&world.integrations, role(ROLE));
-    let recorded = integrations.record_verdict(&party.scope, &party.id, &region, &role, &verdict);
+    let named = (&role, NamedBy::Tenant(None));
+    let recorded = integrations.record_verdict(&party.scope, &party.id, &region, named, &verdict);
     recorded.await.unwrap();
     let stored = world.connection(&party).await.verdict(&region);
     assert_eq!(stored, Some(verdict));

@@ -125,27 +125,44 @@ pub enum Confirmed {
     Missing,
 }
 
-/// Who named the role that was tested.
-#[derive(Clone, Copy)]
-enum NamedBy<'a> {
-    /// The tenant: its account becomes the integration's, if that has none yet.
-    Tenant,
-    /// A message, which names no account for the tenant, and when it was written, if that is known.
+/// Who had a role tested, which it may not have been before. Times are missing where they are not known.
+#[derive(Debug, Clone, Copy)]
+pub enum NamedBy<'a> {
+    /// The tenant, at that time: the role's account becomes the integration's, if that has none yet.
+    Tenant(Option<Timestamp>),
+    /// A message of that time, which names no account for the tenant.
     Message(&'a Claim, Option<Timestamp>),
+    /// Nobody: it was stored when the test began, and so was what its stack had said at that time.
+    Nobody(Option<Timestamp>),
 }
 
 impl NamedBy<'_> {
-    /// Tells whether more is known of a role than a test of it could know: the test is about something that the role's
-    /// stack said before the last, or else began before the one that is stored.
+    /// Tells whether more is known by now than a test could know: the tenant has named a role since, or the test is about
+    /// something that the role's stack said before the last, or else it began before the one that is stored.
     ///
     /// Patient tests take minutes and queues repeat themselves, so that tests end in another order than they began in.
     fn is_overtaken(self, known: &RegionConnection, role: &RoleArn, verdict: &Verdict) -> bool {
+        let is_stored = known.trust.role() == Some(role);
+        let is_replaced = match self {
+            Self::Tenant(named_at) => named_at < known.named_at,
+            Self::Message(_, said_at) => !is_stored && said_at < known.named_at,
+            Self::Nobody(_) => !is_stored,
+        };
         let said_at = match self {
-            Self::Tenant => known.claim_at,
-            Self::Message(_, said_at) => said_at,
+            Self::Tenant(_) => known.claim_at,
+            Self::Message(_, said_at) | Self::Nobody(said_at) => said_at,
         };
         let last = known.verdict.as_ref().map(|last| last.at);
-        known.trust.role() == Some(role) && (said_at, Some(verdict.at)) < (known.claim_at, last)
+        is_replaced || is_stored && (said_at, Some(verdict.at)) < (known.claim_at, last)
+    }
+
+    /// Tells whether the tenant has named the role, now or before.
+    fn is_tenants(self, known: &RegionConnection, role: &RoleArn) -> bool {
+        match self {
+            Self::Tenant(_) => true,
+            Self::Message(..) => false,
+            Self::Nobody(_) => known.claim.as_ref().is_none_or(|claim| claim.role != *role),
+        }
     }
 }
 
@@ -170,44 +187,17 @@ pub enum RecordVerdictError {
 pub(super) const ATTEMPTS: usize = 8;
 
 impl Integrations {
-    /// Stores what a test of `role`, which the tenant named, found, and what follows from it, in one transaction.
+    /// Stores what a test of `role` found, and what follows from it, in one transaction.
     ///
-    /// A role that is proven is bound to this integration, and the integration to the role's account. A test that another
-    /// one of the same role has overtaken changes nothing.
+    /// A role that is proven is bound to this integration, and the integration to the role's account. As long as the tenant
+    /// has named neither the role nor the account, a role is proposed and binds nothing. A test that has been overtaken
+    /// changes nothing.
     pub async fn record_verdict(
         &self,
         scope: &TenantScope,
         id: &IntegrationId,
         region: &Region,
-        role: &RoleArn,
-        verdict: &Verdict,
-    ) -> Result<RecordedVerdict, RecordVerdictError> {
-        self.record(scope, (id, region), role, NamedBy::Tenant, verdict)
-            .await
-    }
-
-    /// Stores what a test of the role that a message claims found, like [`Self::record_verdict`].
-    ///
-    /// As long as the tenant has not named the account, the role is proposed and binds nothing.
-    pub async fn record_claimed(
-        &self,
-        scope: &TenantScope,
-        id: &IntegrationId,
-        region: &Region,
-        (claim, said_at): (&Claim, Option<Timestamp>),
-        verdict: &Verdict,
-    ) -> Result<RecordedVerdict, RecordVerdictError> {
-        let named_by = NamedBy::Message(claim, said_at);
-        self.record(scope, (id, region), &claim.role, named_by, verdict)
-            .await
-    }
-
-    async fn record(
-        &self,
-        scope: &TenantScope,
-        (id, region): (&IntegrationId, &Region),
-        role: &RoleArn,
-        named_by: NamedBy<'_>,
+        (role, named_by): (&RoleArn, NamedBy<'_>),
         verdict: &Verdict,
     ) -> Result<RecordedVerdict, RecordVerdictError> {
         for _ in 0..ATTEMPTS {
@@ -230,14 +220,14 @@ impl Integrations {
             }
             let unchanged = |stored: &Stored| Condition::Unchanged(stored.revision);
             if verdict.conclusion() == Conclusion::Trusted {
-                match (&integration.account, named_by) {
-                    (Some(account), _) if account != role.account() => {
+                match &integration.account {
+                    Some(account) if account != role.account() => {
                         return Err(RecordVerdictError::OtherAccount);
                     }
-                    (None, NamedBy::Tenant) => {
+                    None if named_by.is_tenants(&connection, role) => {
                         integration.account = Some(role.account().clone());
                     }
-                    (Some(_), _) | (None, NamedBy::Message(..)) => {}
+                    Some(_) | None => {}
                 }
             }
             let now = match (&integration.account, named_by, before.role()) {
@@ -252,8 +242,11 @@ impl Integrations {
             };
             let is_of_role = now.role() == Some(role);
             // A message about another role than the one that works must not hide what is known of that one.
-            if is_of_role || matches!(named_by, NamedBy::Tenant) {
+            if is_of_role || matches!(named_by, NamedBy::Tenant(_)) {
                 connection.verdict = Some(verdict.clone());
+            }
+            if let NamedBy::Tenant(named_at) = named_by {
+                connection.named_at = named_at;
             }
             // A role that a message named stays named by it, also when it is refused: no later test takes it for the tenant's.
             let is_new_role = before.role() != now.role();

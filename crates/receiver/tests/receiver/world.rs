@@ -15,8 +15,9 @@ use portwarden_core::{
     arn::RoleArn,
     clock::ManualClock,
     endpoint::{Password, Username},
+    event::Claim,
     id::{ExternalId, IntegrationId, Region, RequestId},
-    integration::{Connection, Integrations, NewRegion},
+    integration::{Connection, Integrations, NamedBy, NewRegion},
     random::{OsRandomness, Randomness},
     scope::{OperatorScope, TenantScope},
     store::{Key, MemoryStore, Page, Partition, Store, StoreError, Stored, Write, WriteError},
@@ -279,9 +280,12 @@ pub(crate) async fn prove(
     let integrations = Integrations::new(outside.clone());
     let parsed: Region = region.parse().unwrap();
     let role: RoleArn = format!("arn:aws:iam::{account}:role/{ROLE}").parse().unwrap();
-    integrations.claim_role(scope, id, &parsed, &role).await.unwrap();
+    integrations
+        .claim_role(scope, id, &parsed, &role, None)
+        .await
+        .unwrap();
     let recorded = integrations
-        .record_verdict(scope, id, &parsed, &role, &trusted())
+        .record_verdict(scope, id, &parsed, (&role, NamedBy::Tenant(None)), &trusted())
         .await
         .unwrap();
     assert!(recorded.now.is_proven());
@@ -304,9 +308,10 @@ pub(crate) async fn propose(
         "credential-generation": 1, "repositories": "",
         "secret-arn": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:portwarden-ecr-Secret-7H8J9K0L-a1B2c3",
     });
-    let claim = serde_json::from_value(claim).unwrap();
+    let claim: Claim = serde_json::from_value(claim).unwrap();
+    let named = (&claim.role, NamedBy::Message(&claim, None));
     integrations
-        .record_claimed(scope, id, &region.parse().unwrap(), (&claim, None), &trusted())
+        .record_verdict(scope, id, &region.parse().unwrap(), named, &trusted())
         .await
         .unwrap();
 }

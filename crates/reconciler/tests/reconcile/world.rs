@@ -16,7 +16,7 @@ use portwarden_core::{
     ecr::{EcrError, EcrImage, ListRegistry, Listing, PageToken, RegistryId},
     id::{IntegrationId, Region, RequestId, TenantId},
     image::{Claimed, Images, Located, Location, Presence, RepositoryId, ScanResult},
-    integration::{Integrations, NewRegion},
+    integration::{Integrations, NamedBy, NewRegion},
     random::OsRandomness,
     receipt::CallCounter,
     reconcile::Inventories,
@@ -144,11 +144,17 @@ impl World {
         };
         let (integrations, region) = (Integrations::new(self.aws.clone()), registry().region);
         integrations
-            .claim_role(&self.scope, &self.integration, &region, &role)
+            .claim_role(&self.scope, &self.integration, &region, &role, None)
             .await
             .unwrap();
         integrations
-            .record_verdict(&self.scope, &self.integration, &region, &role, &verdict)
+            .record_verdict(
+                &self.scope,
+                &self.integration,
+                &region,
+                (&role, NamedBy::Tenant(None)),
+                &verdict,
+            )
             .await
             .unwrap();
     }

@@ -25,7 +25,7 @@ use portwarden_core::{
     event::{EventLog, Recorded, UnverifiedEvent},
     id::{AccountId, EventId, IntegrationId, Region, RequestId},
     image::{Images, Location, ScanSummary},
-    integration::{Integrations, NewRegion},
+    integration::{Integrations, NamedBy, NewRegion},
     notification::{MemoryNotifies, NotifyRequest, QueueNotify},
     object::{Document, MemoryObjects, ObjectError, ObjectKey, ReadObject, WriteObject},
     random::OsRandomness,
@@ -229,7 +229,7 @@ impl World {
         };
         let (region, role) = (region(), party.role());
         let claimed = integrations
-            .claim_role(scope, &party.integration, &region, &role)
+            .claim_role(scope, &party.integration, &region, &role, None)
             .await;
         assert!(claimed.unwrap());
         party
@@ -256,7 +256,7 @@ impl World {
                 &party.scope,
                 &party.integration,
                 &region(),
-                &party.role(),
+                (&party.role(), NamedBy::Tenant(None)),
                 &verdict,
             )
             .await

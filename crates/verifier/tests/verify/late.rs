@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use portwarden_core::{
-    integration::Connection,
+    arn::RoleArn,
+    integration::{Connection, NamedBy},
     verdict::{Check, Outcome, Verdict},
     work::{VerifyReason, VerifyRequest},
 };
@@ -81,7 +82,13 @@ async fn a_refusal_that_another_test_has_overtaken_is_looked_at_again() {
     };
     let (integrations, role) = (bench.integrations(), ROLE.parse().unwrap());
     integrations
-        .record_verdict(&party.scope, &party.integration, &region(), &role, &later)
+        .record_verdict(
+            &party.scope,
+            &party.integration,
+            &region(),
+            (&role, NamedBy::Tenant(None)),
+            &later,
+        )
         .await
         .unwrap();
     // Both begin a minute before the one that is stored; one finds what that did, the other a role that opens for all.
@@ -103,4 +110,24 @@ async fn a_refusal_that_another_test_has_overtaken_is_looked_at_again() {
             .collect();
         assert_eq!(delays, again);
     }
+}
+
+#[tokio::test]
+async fn of_the_roles_that_a_person_names_only_the_last_is_tested() {
+    let bench = Bench::new();
+    let party = bench.party().await;
+    let world = Arc::new(World::new(GOOD));
+    let other: RoleArn = "arn:aws:iam::111122223333:role/another".parse().unwrap();
+    let named = |role: &RoleArn, second| VerifyRequest {
+        role: Some(role.clone()),
+        said_at: Some(Timestamp::from_second(second).unwrap()),
+        ..party.request(VerifyReason::Asked)
+    };
+    tested(&bench, &world, &party, named(&other, 20)).await;
+    assert_eq!(bench.trust(&party).await.role(), Some(&other));
+    // The queue brings an older wish again.
+    let again = bench.run(&world, &party, named(&ROLE.parse().unwrap(), 10)).await;
+    let reason = "other_role_named";
+    assert_eq!(again, Verified::Dropped { reason });
+    assert_eq!(bench.trust(&party).await.role(), Some(&other));
 }

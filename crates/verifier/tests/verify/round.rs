@@ -418,7 +418,7 @@ async fn a_round_that_runs_out_of_time_is_gone_on_with() {
             .parse()
             .unwrap();
         let claimed = integrations
-            .claim_role(&party.scope, &party.integration, &region(), &role)
+            .claim_role(&party.scope, &party.integration, &region(), &role, None)
             .await;
         assert!(claimed.unwrap());
         ids.insert(role.to_string(), party.external_id.to_string());

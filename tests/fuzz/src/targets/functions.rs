@@ -9,7 +9,7 @@ use portwarden_core::{
     clock::{Clock as _, ManualClock},
     endpoint::{Password, Username},
     id::RequestId,
-    integration::{Integrations, NewRegion},
+    integration::{Integrations, NamedBy, NewRegion},
     random::{OsRandomness, Randomness},
     scope::OperatorScope,
     store::MemoryStore,
@@ -193,7 +193,7 @@ async fn connect(store: &Arc<MemoryStore>, clock: &ManualClock) {
     };
     let region = "eu-west-1".parse().unwrap();
     let recorded = integrations
-        .record_verdict(&scope, &id, &region, &role, &verdict)
+        .record_verdict(&scope, &id, &region, (&role, NamedBy::Tenant(None)), &verdict)
         .await;
     assert!(recorded.unwrap().now.is_proven());
 }

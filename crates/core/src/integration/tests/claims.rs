@@ -26,8 +26,8 @@ impl World {
     async fn record_claimed(&self, party: &Party, role: &str, outcome: &Outcome) -> Trust {
         let claim = claim(&self.connection(party).await, role);
         let (integrations, region, verdict) = (&self.integrations, region(), all(outcome));
-        let recorded =
-            integrations.record_claimed(&party.scope, &party.id, &region, (&claim, None), &verdict);
+        let named = (&claim.role, NamedBy::Message(&claim, None));
+        let recorded = integrations.record_verdict(&party.scope, &party.id, &region, named, &verdict);
         recorded.await.unwrap().now
     }
 }
@@ -110,7 +110,13 @@ async fn a_proof_is_as_old_as_it_is_and_a_claim_goes_with_its_role() {
     };
     world
         .integrations
-        .record_verdict(&party.scope, &party.id, &region(), &named, &later)
+        .record_verdict(
+            &party.scope,
+            &party.id,
+            &region(),
+            (&named, NamedBy::Tenant(None)),
+            &later,
+        )
         .await
         .unwrap();
     let unclear = shown().await;

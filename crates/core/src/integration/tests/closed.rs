@@ -40,7 +40,8 @@ async fn a_role_is_closed_from_the_first_test_that_found_it_so_until_it_opens() 
         (9, &role(ROLE), &closed, Some((9, 1))),
     ] {
         let (integrations, region, verdict) = (&world.integrations, region(), opened(second, outcome));
-        let recorded = integrations.record_verdict(&party.scope, &party.id, &region, of, &verdict);
+        let named = (of, NamedBy::Tenant(None));
+        let recorded = integrations.record_verdict(&party.scope, &party.id, &region, named, &verdict);
         recorded.await.unwrap();
         let found = world.connection(&party).await.regions[&region].closed;
         let found = found.map(|closed| (closed.since.as_second(), closed.tests));

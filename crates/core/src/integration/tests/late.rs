@@ -38,20 +38,17 @@ impl World {
         claim: Option<(&Claim, Option<Timestamp>)>,
         verdict: &Verdict,
     ) -> Trust {
-        let (integrations, region) = (&self.integrations, region());
-        let recorded = match claim {
-            Some(claim) => {
-                integrations
-                    .record_claimed(&party.scope, &party.id, &region, claim, verdict)
-                    .await
-            }
-            None => {
-                integrations
-                    .record_verdict(&party.scope, &party.id, &region, &role(ROLE), verdict)
-                    .await
-            }
+        let named_by = match claim {
+            Some((claim, said_at)) => NamedBy::Message(claim, said_at),
+            None => NamedBy::Tenant(None),
         };
-        recorded.unwrap().now
+        self.record_named(party, ROLE, named_by, verdict).await
+    }
+
+    async fn record_named(&self, party: &Party, arn: &str, by: NamedBy<'_>, verdict: &Verdict) -> Trust {
+        let (integrations, region, role) = (&self.integrations, region(), role(arn));
+        let recorded = integrations.record_verdict(&party.scope, &party.id, &region, (&role, by), verdict);
+        recorded.await.unwrap().now
     }
 
     async fn region(&self, party: &Party) -> RegionConnection {
@@ -168,14 +165,102 @@ async fn a_test_that_was_overtaken_changes_nothing() {
     assert!(!world.end(&party, None, &refused).await.is_proven());
 }
 
+const OTHER: &str = "arn:aws:iam::111122223333:role/b";
+
 #[tokio::test]
 async fn a_role_that_a_person_names_counts_whatever_was_tested_meanwhile() {
     let (world, party) = proven().await;
     let last = found(began(5), &Outcome::Passed, &Outcome::Passed);
     world.end(&party, None, &last).await;
-    let named = role("arn:aws:iam::111122223333:role/b");
     let verdict = found(began(4), &Outcome::Passed, &Outcome::Passed);
-    let (integrations, region) = (&world.integrations, region());
-    let recorded = integrations.record_verdict(&party.scope, &party.id, &region, &named, &verdict);
-    assert_eq!(recorded.await.unwrap().now.role(), Some(&named));
+    let now = world
+        .record_named(&party, OTHER, NamedBy::Tenant(Some(began(3))), &verdict)
+        .await;
+    assert_eq!(now.role(), Some(&role(OTHER)));
+}
+
+#[tokio::test]
+async fn a_test_of_a_role_that_another_has_replaced_changes_nothing() {
+    for trust in [Outcome::Passed, failed(), unknown()] {
+        for waits in turns() {
+            let (world, party) = proven().await;
+            let passed = Outcome::Passed;
+            let [of_stored, of_named] = [
+                found(began(2), &trust, &failed()),
+                found(began(1), &passed, &passed),
+            ];
+            at_once(
+                world.record_named(&party, ROLE, NamedBy::Nobody(None), &of_stored),
+                world.record_named(&party, OTHER, NamedBy::Tenant(Some(began(1))), &of_named),
+                waits,
+            )
+            .await;
+            let region = world.region(&party).await;
+            assert!(region.trust.is_proven(), "{waits:?}");
+            assert_eq!(
+                (region.trust.role(), region.verdict),
+                (Some(&role(OTHER)), Some(of_named)),
+                "{waits:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_the_roles_that_a_person_names_the_last_counts_whichever_is_tested_last() {
+    for waits in turns() {
+        let (world, party) = proven().await;
+        let verdict = found(began(1), &Outcome::Passed, &Outcome::Passed);
+        at_once(
+            world.record_named(&party, OTHER, NamedBy::Tenant(Some(began(2))), &verdict),
+            world.record_named(&party, ROLE, NamedBy::Tenant(Some(began(1))), &verdict),
+            waits,
+        )
+        .await;
+        let region = world.region(&party).await;
+        assert_eq!(region.trust.role(), Some(&role(OTHER)), "{waits:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_stack_said_before_a_person_named_another_role_replaces_it_no_more() {
+    let (world, party) = proven().await;
+    let verdict = found(began(3), &Outcome::Passed, &Outcome::Passed);
+    world
+        .record_named(&party, OTHER, NamedBy::Tenant(Some(began(3))), &verdict)
+        .await;
+    let claim = said(&world.connection(&party).await, 1);
+    let late = found(began(4), &Outcome::Passed, &Outcome::Passed);
+    for (said_at, expected) in [(None, OTHER), (Some(2), OTHER), (Some(3), ROLE), (Some(4), ROLE)] {
+        let (world, party) = (&world, &party);
+        let now = world.end(party, Some((&claim, said_at.map(began))), &late).await;
+        assert_eq!(now.role(), Some(&role(expected)), "{said_at:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_named_in_the_order_of_the_wishes() {
+    let world = World::new();
+    let party = world.party().await;
+    let name = async |arn: &str, at: Option<i64>| {
+        let (integrations, region, role) = (&world.integrations, region(), role(arn));
+        let named = integrations.claim_role(&party.scope, &party.id, &region, &role, at.map(began));
+        (
+            named.await.unwrap(),
+            world.region(&party).await.trust.role().cloned(),
+        )
+    };
+    assert_eq!(name(ROLE, Some(2)).await, (true, Some(role(ROLE))));
+    assert_eq!(name(OTHER, Some(1)).await, (false, Some(role(ROLE))));
+    assert_eq!(name(OTHER, None).await, (false, Some(role(ROLE))));
+    assert_eq!(name(OTHER, Some(3)).await, (true, Some(role(OTHER))));
+    assert_eq!(name(ROLE, Some(2)).await, (false, Some(role(OTHER))));
+
+    // What is proven is kept until the test, and the wish is known.
+    let verdict = found(began(3), &Outcome::Passed, &Outcome::Passed);
+    world
+        .record_named(&party, OTHER, NamedBy::Tenant(Some(began(3))), &verdict)
+        .await;
+    assert_eq!(name(ROLE, Some(5)).await, (true, Some(role(OTHER))));
+    assert_eq!(name(ROLE, Some(4)).await, (false, Some(role(OTHER))));
 }
