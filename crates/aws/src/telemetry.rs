@@ -84,37 +84,17 @@ where
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use portwarden_testkit::log::{Log, listen};
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// Returns the lines that are logged meanwhile.
     pub(crate) fn log(level: &str, work: impl FnOnce()) -> Vec<serde_json::Value> {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = subscriber(level.parse().unwrap(), move || writer.clone());
-        tracing::subscriber::with_default(subscriber, work);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        let log = Log::default();
+        let guard = listen(subscriber(level.parse().unwrap(), log.clone()));
+        work();
+        drop(guard);
+        log.take_lines()
     }
 
     /// Returns the first column of the first table below a heading of a document.

@@ -4,6 +4,7 @@ pub mod documents;
 pub mod events;
 pub mod image;
 pub mod issuer;
+pub mod log;
 pub mod proxy;
 pub mod registry;
 pub mod sample;

@@ -1,35 +1,11 @@
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use portwarden_aws::telemetry;
 use portwarden_core::problem::chain;
+use portwarden_testkit::log::{Log, listen};
 
 use crate::{
     answers::{Answers, session_of},
     sessions::{probe, prober, verify},
 };
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
 
 #[tokio::test]
 async fn no_secret_is_logged_at_the_finest_level() {
@@ -41,13 +17,12 @@ async fn no_secret_is_logged_at_the_finest_level() {
     let prober = prober(&answers.aws());
 
     // What would be logged without our filter, so that this test is known to look at something.
-    let unfiltered = Lines::default();
-    let writer = unfiltered.clone();
+    let unfiltered = Log::default();
     let everything = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
+        .with_writer(unfiltered.clone())
         .finish();
-    let guard = tracing::subscriber::set_default(everything);
+    let guard = listen(everything);
     probe(&prober, &verify()).await.unwrap();
     drop(guard);
     assert!(
@@ -55,10 +30,9 @@ async fn no_secret_is_logged_at_the_finest_level() {
         "the SDK logs bodies at TRACE"
     );
 
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let ours = telemetry::subscriber("TRACE".parse().unwrap(), move || writer.clone());
-    let guard = tracing::subscriber::set_default(ours);
+    let lines = Log::default();
+    let ours = telemetry::subscriber("TRACE".parse().unwrap(), lines.clone());
+    let guard = listen(ours);
     tracing::trace!(target: "portwarden_aws", "this is logged");
     probe(&prober, &verify()).await.unwrap();
     drop(guard);

@@ -1,66 +1,33 @@
 //! What gets into the log, at the most talkative level.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use portwarden_receiver::handler::handle;
-use portwarden_testkit::events;
+use portwarden_testkit::{
+    events,
+    log::{Log, listen},
+};
 use serde_json::{Value, json};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::subscriber::DefaultGuard;
 
 use crate::world::{Answer, Fault, World, push, request, request_with_body, with_credentials};
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 /// Collects every line that this thread logs, of every crate and level.
-fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
-    let captured = Captured::default();
+fn capture() -> (Log, DefaultGuard) {
+    let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_max_level(tracing::Level::TRACE)
-        .with_writer(captured.clone())
+        .with_writer(log.clone())
         .finish();
-    (captured, tracing::subscriber::set_default(subscriber))
-}
-
-impl Captured {
-    fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("one JSON object in each line"))
-            .collect()
-    }
+    (log, listen(subscriber))
 }
 
 #[tokio::test]
 async fn each_invocation_leaves_one_line_with_what_is_known_of_it() {
     let world = World::connected().await;
-    let (captured, _guard) = capture();
+    let (log, _guard) = capture();
     world.post(&push("e-1")).await;
-    let [line] = &captured.lines()[..] else {
+    let [line] = &log.take_lines()[..] else {
         panic!("one line")
     };
     assert_eq!(line["level"], "INFO");
@@ -75,9 +42,9 @@ async fn each_invocation_leaves_one_line_with_what_is_known_of_it() {
         (&json!("new"), &json!(0))
     );
     world.post(&push("e-1")).await;
-    assert_eq!(captured.lines()[0]["outcome.name"], "repeated");
+    assert_eq!(log.take_lines()[0]["outcome.name"], "repeated");
     world.http(&events::load("http_api_push_wrong_credentials")).await;
-    let [line] = &captured.lines()[..] else {
+    let [line] = &log.take_lines()[..] else {
         panic!("one line")
     };
     assert_eq!(
@@ -87,7 +54,7 @@ async fn each_invocation_leaves_one_line_with_what_is_known_of_it() {
     assert_eq!((&line["level"], line.get("tenant.id")), (&json!("WARN"), None));
     world.outside.fail_at(1, Fault::Before);
     world.post(&push("e-2")).await;
-    let [line] = &captured.lines()[..] else {
+    let [line] = &log.take_lines()[..] else {
         panic!("one line")
     };
     assert_eq!(
@@ -100,18 +67,18 @@ async fn each_invocation_leaves_one_line_with_what_is_known_of_it() {
     );
     world.outside.fail_at(1, Fault::Hangs);
     world.post(&push("e-3")).await;
-    assert_eq!(captured.lines()[0]["duration_ms"], 3500);
+    assert_eq!(log.take_lines()[0]["duration_ms"], 3500);
 }
 
 #[tokio::test]
 async fn a_delivery_goes_under_the_trace_of_its_events_first() {
     let world = World::connected().await;
-    let (captured, _guard) = capture();
+    let (log, _guard) = capture();
     let deliver = async |id: &str, header: Option<&str>| {
         let answer = handle(&world.context, &request(&push(id)), header).await.unwrap();
         assert_eq!(Answer::of(&answer).status, 202);
-        let traces: Vec<_> = captured
-            .lines()
+        let traces: Vec<_> = log
+            .take_lines()
             .iter()
             .map(|line| line["trace.id"].clone())
             .collect();
@@ -135,7 +102,7 @@ async fn a_delivery_goes_under_the_trace_of_its_events_first() {
 #[tokio::test]
 async fn no_secret_and_no_text_of_a_sender_is_logged() {
     let world = World::connected().await;
-    let (captured, _guard) = capture();
+    let (log, _guard) = capture();
     let canary = "canary-4f1d";
     let encoded = {
         use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -181,8 +148,8 @@ async fn no_secret_and_no_text_of_a_sender_is_logged() {
     }
     // The right credentials leave as little, whether they open or not.
     assert_eq!(world.post(&push("e")).await.status, 202);
-    let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    assert_eq!(captured.lines().len(), count + 1);
+    let text = log.text();
+    assert_eq!(log.take_lines().len(), count + 1);
     let header = events::load("http_api_push_right_credentials")["headers"]["authorization"].to_string();
     for secret in [
         canary,

@@ -1,45 +1,19 @@
 //! What our own and others' log lines say at the most talkative level.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use portwarden_oci::Version;
 use portwarden_registry::ImageSource as _;
-use tracing_subscriber::fmt::MakeWriter;
+use portwarden_testkit::log::{Log, listen};
 
 use crate::server::{Answer, BASIC, Server, basic, descriptor, manifest, network, repository_in};
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(line)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn no_level_of_logs_shows_a_secret() {
-    let captured = Captured::default();
+    let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
-        .with_writer(captured.clone())
+        .with_writer(log.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = listen(subscriber);
     let server = Server::start(|seen| {
         let host = seen.header("host").unwrap();
         if seen.path.starts_with("/token") {
@@ -71,7 +45,7 @@ async fn no_level_of_logs_shows_a_secret() {
     assert_eq!(blob.read_to_end(1).await.unwrap(), "x");
     assert!(server.seen().iter().any(|seen| seen.path.contains("canary")));
 
-    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(
         log.contains("a request is tried again"),
         "nothing was captured: {log}"
