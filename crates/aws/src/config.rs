@@ -1,12 +1,15 @@
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_config::{AppName, BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_sts::config::Credentials;
-use aws_smithy_http_client::tls;
 use portwarden_core::{id::Region, receipt::CallCounter, session::Session};
 use secrecy::ExposeSecret as _;
 
-use crate::Settings;
+use crate::{Settings, http};
 
 /// How AWS is reached: everything that the services' clients share, made once in a process.
 #[derive(Debug, Clone)]
@@ -14,6 +17,9 @@ pub struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) emulator: Option<EmulatorEndpoint>,
     pub(crate) calls: Arc<CallCounter>,
+    /// A client reads the list of partitions and compiles its expressions when it is made, so that a process has one of SQS
+    /// for all its queues.
+    sqs: Arc<OnceLock<aws_sdk_sqs::Client>>,
 }
 
 /// The settings that every function has.
@@ -62,13 +68,9 @@ impl AwsSettings {
 impl Aws {
     /// Takes the process's own credentials, in the order of the SDK's default chain.
     pub async fn connect(settings: &AwsSettings) -> Self {
-        // One client for all services: one pool of connections, and the root certificates are read once.
-        let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(aws_config::Region::new(settings.region.as_str().to_owned()))
-            .http_client(http_client)
+            .http_client(http::client())
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(3)
@@ -90,6 +92,7 @@ impl Aws {
             sdk: loader.load().await,
             emulator: settings.emulator.clone(),
             calls: Arc::default(),
+            sqs: Arc::default(),
         }
     }
 
@@ -99,7 +102,14 @@ impl Aws {
             sdk,
             emulator,
             calls: Arc::default(),
+            sqs: Arc::default(),
         }
+    }
+
+    pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
+        self.sqs
+            .get_or_init(|| aws_sdk_sqs::Client::new(&self.sdk))
+            .clone()
     }
 
     /// Returns what counts the calls that are made with tenants' sessions.

@@ -7,6 +7,7 @@ mod ecr;
 mod eventbridge;
 mod failure;
 mod feed;
+mod http;
 mod iam;
 mod registry;
 mod registry_scan;

@@ -37,7 +37,7 @@ impl SecretsManager {
 /// The key for webhooks' secrets, in Secrets Manager of our own account.
 #[derive(Debug)]
 pub struct WebhookKeySecret {
-    client: Client,
+    aws: Aws,
     arn: String,
     read: OnceLock<WebhookKey>,
 }
@@ -46,7 +46,7 @@ impl WebhookKeySecret {
     /// Names the secret.
     pub fn new(aws: &Aws, arn: String) -> Self {
         Self {
-            client: Client::new(&aws.sdk),
+            aws: aws.clone(),
             arn,
             read: OnceLock::new(),
         }
@@ -59,7 +59,9 @@ impl ReadWebhookKey for WebhookKeySecret {
         if let Some(key) = self.read.get() {
             return Ok(key.clone());
         }
-        let answer = self.client.get_secret_value().secret_id(&self.arn).send().await;
+        // Asked once in a process, if at all.
+        let client = Client::new(&self.aws.sdk);
+        let answer = client.get_secret_value().secret_id(&self.arn).send().await;
         let answer = answer.map_err(|error| WebhookKeyError(Failure::of(CALL, &error).into()))?;
         let text = answer.secret_string.map(SecretString::from);
         let key = text.and_then(WebhookKey::parse).ok_or_else(|| {

@@ -124,7 +124,7 @@ struct Queue {
 impl Queue {
     fn new(aws: &Aws, url: String) -> Self {
         Self {
-            client: Client::new(&aws.sdk),
+            client: aws.sqs(),
             url,
         }
     }

@@ -72,7 +72,7 @@ impl WatchedQueues {
     /// Names the queues.
     pub fn new(aws: &Aws, names: QueueNames) -> Self {
         Self {
-            client: Client::new(&aws.sdk),
+            client: aws.sqs(),
             queues: names.0,
         }
     }
