@@ -1,7 +1,5 @@
 //! From a request to its answer: the routes, and what every answer carries.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
@@ -22,17 +20,11 @@ use crate::{
 
 /// Makes the whole console: the API, the sign-in and the pages.
 pub fn router(console: Console) -> Router {
-    let (api, document) = api::router(&console);
-    let document = Arc::new(document);
     Router::new()
-        .merge(api)
+        .merge(api::router(&console))
         .route(
             "/v1/openapi.json",
-            // Written for whoever asks: every start would take the time, and few ask.
-            get(async move || {
-                let document = api::document::as_json(&document);
-                ([(header::CONTENT_TYPE, "application/json")], document)
-            }),
+            get(async || ([(header::CONTENT_TYPE, "application/json")], api::document::KEPT)),
         )
         .merge(auth::sign_in::router())
         .merge(page::router())

@@ -1,7 +1,7 @@
 //! The OpenAPI document: its frame, and what is the same for all operations.
 
 use utoipa::{
-    PartialSchema as _, ToSchema as _,
+    OpenApi as _, PartialSchema as _, ToSchema as _,
     openapi::{
         Components, ContentBuilder, HeaderBuilder, Info, Object, OpenApi, OpenApiBuilder, PathItem, Ref,
         RefOr, ResponseBuilder, SecurityRequirement,
@@ -13,8 +13,25 @@ use utoipa::{
 
 use crate::error::{PROBLEM_JSON, ProblemDetails};
 
-/// The frame that routes are put into.
-pub(crate) fn frame() -> OpenApi {
+/// The document that describes the API, as it was when the function was built.
+pub(crate) const KEPT: &str = include_str!("../../../../docs/openapi.json");
+
+/// Makes the document of the operations, as it is to be kept in the repository.
+///
+/// # Panics
+///
+/// Never: the document can be written as JSON.
+pub fn write() -> String {
+    let mut document = frame();
+    document.merge(super::Described::openapi());
+    add_what_all_answer(&mut document);
+    let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");
+    text.push('\n');
+    text
+}
+
+/// The frame that operations are put into.
+fn frame() -> OpenApi {
     let mut components = Components::new();
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -48,7 +65,7 @@ pub(crate) fn frame() -> OpenApi {
 }
 
 /// Adds the refusals that every operation can answer with.
-pub(crate) fn add_what_all_answer(document: &mut OpenApi) {
+fn add_what_all_answer(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
         add_etags(item);
         for operation in item.get.iter_mut().filter(|read| read.security.is_none()) {
@@ -117,15 +134,4 @@ fn add_refusals(operation: &mut Operation, refusals: &[(&str, &str)]) {
             .entry((*status).to_owned())
             .or_insert_with(|| response.into());
     }
-}
-
-/// Writes the document as it is served and kept in the repository.
-///
-/// # Panics
-///
-/// Never: the document can be written as JSON.
-pub fn as_json(document: &OpenApi) -> String {
-    let mut text = serde_json::to_string_pretty(document).expect("a document can be written as JSON");
-    text.push('\n');
-    text
 }

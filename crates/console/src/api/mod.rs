@@ -1,7 +1,8 @@
 //! The REST API, one file for each resource.
 //!
 //! A handler says with its arguments who may call it ([`crate::auth`]), and with its `utoipa::path` what it takes and
-//! answers; the document at `/v1/openapi.json` is made of these and kept as `docs/openapi.json`.
+//! answers. Requests are routed by these, and the document is made of them; `docs/openapi.json` keeps it, and is what
+//! `/v1/openapi.json` serves.
 
 mod api_keys;
 mod connections;
@@ -23,59 +24,113 @@ mod tenants;
 mod watch;
 mod webhooks;
 
-use axum::{Router, middleware};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use axum::{
+    Router, middleware,
+    routing::{MethodFilter, MethodRouter},
+};
+use utoipa::{OpenApi, Path, openapi::HttpMethod};
 
 use crate::context::Console;
 
-/// Makes the API, and the document that describes it.
-pub fn router(console: &Console) -> (Router<Console>, OpenApi) {
-    let all = OpenApiRouter::with_openapi(document::frame())
-        .routes(routes!(health::show))
-        .routes(routes!(me::show))
-        .routes(routes!(me::redeem))
-        .routes(routes!(operations::show))
-        .routes(routes!(operations::tenants))
-        .routes(routes!(operations::redrive))
-        .routes(routes!(tenants::list, tenants::create))
-        .routes(routes!(tenants::show))
-        .routes(routes!(tenants::invite_administrator))
-        .routes(routes!(members::list))
-        .routes(routes!(members::show, members::change, members::remove))
-        .routes(routes!(members::invite))
-        .routes(routes!(api_keys::list, api_keys::create))
-        .routes(routes!(api_keys::revoke))
-        .routes(routes!(integrations::list, integrations::create))
-        .routes(routes!(
-            integrations::show,
-            integrations::change,
-            connections::remove
-        ))
-        .routes(routes!(connections::confirm))
-        .routes(routes!(connections::verify))
-        .routes(routes!(connections::rotate))
-        .routes(routes!(connections::links))
-        .routes(routes!(connections::add_region))
-        .routes(routes!(watch::coverage))
-        .routes(routes!(watch::receipts))
-        .routes(routes!(images::list))
-        .routes(routes!(images::show))
-        .routes(routes!(images::repositories))
-        .routes(routes!(images::in_repository))
-        .routes(routes!(reports::show))
-        .routes(routes!(findings::list))
-        .routes(routes!(findings::changes))
-        .routes(routes!(search::packages))
-        .routes(routes!(search::with_flaw))
-        .routes(routes!(webhooks::list, webhooks::create))
-        .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
-        .routes(routes!(webhooks::renew_secret))
-        .routes(routes!(webhooks::test))
-        .routes(routes!(webhooks::deliveries))
-        .routes(routes!(webhooks::redeliver));
-    let (router, mut document) = all.split_for_parts();
-    document::add_what_all_answer(&mut document);
+/// Makes the API.
+pub fn router(console: &Console) -> Router<Console> {
     let once = middleware::from_fn_with_state(console.clone(), idempotency::once);
-    (router.route_layer(once), document)
+    routes().route_layer(once)
+}
+
+/// Takes every operation once, for what routes it and for what describes it.
+///
+/// They are apart because describing takes as long as all else that a start of the function does, and is not needed there.
+macro_rules! operations {
+    ($($resource:ident::$operation:ident,)*) => {
+        fn routes() -> Router<Console> {
+            let router = Router::new();
+            // The name that `utoipa::path` gives to what it makes of a handler.
+            pastey::paste! {
+                $(let router = route::<$resource::[<__path_ $operation>]>(router, |methods| {
+                    MethodRouter::new().on(methods, $resource::$operation)
+                });)*
+            }
+            router
+        }
+
+        #[derive(OpenApi)]
+        #[openapi(paths($($resource::$operation),*))]
+        struct Described;
+    };
+}
+
+operations! {
+    health::show,
+    me::show,
+    me::redeem,
+    operations::show,
+    operations::tenants,
+    operations::redrive,
+    tenants::list,
+    tenants::create,
+    tenants::show,
+    tenants::invite_administrator,
+    members::list,
+    members::show,
+    members::change,
+    members::remove,
+    members::invite,
+    api_keys::list,
+    api_keys::create,
+    api_keys::revoke,
+    integrations::list,
+    integrations::create,
+    integrations::show,
+    integrations::change,
+    connections::remove,
+    connections::confirm,
+    connections::verify,
+    connections::rotate,
+    connections::links,
+    connections::add_region,
+    watch::coverage,
+    watch::receipts,
+    images::list,
+    images::show,
+    images::repositories,
+    images::in_repository,
+    reports::show,
+    findings::list,
+    findings::changes,
+    search::packages,
+    search::with_flaw,
+    webhooks::list,
+    webhooks::create,
+    webhooks::show,
+    webhooks::change,
+    webhooks::remove,
+    webhooks::renew_secret,
+    webhooks::test,
+    webhooks::deliveries,
+    webhooks::redeliver,
+}
+
+fn route<Operation: Path>(
+    router: Router<Console>,
+    handler: impl FnOnce(MethodFilter) -> MethodRouter<Console>,
+) -> Router<Console> {
+    let methods = Operation::methods().iter().map(filter).reduce(MethodFilter::or);
+    match methods {
+        Some(methods) => router.route(&Operation::path(), handler(methods)),
+        None => router,
+    }
+}
+
+fn filter(method: &HttpMethod) -> MethodFilter {
+    match method {
+        HttpMethod::Get => MethodFilter::GET,
+        HttpMethod::Put => MethodFilter::PUT,
+        HttpMethod::Post => MethodFilter::POST,
+        HttpMethod::Head => MethodFilter::HEAD,
+        HttpMethod::Patch => MethodFilter::PATCH,
+        HttpMethod::Trace => MethodFilter::TRACE,
+        HttpMethod::Delete => MethodFilter::DELETE,
+        HttpMethod::Options => MethodFilter::OPTIONS,
+    }
 }
