@@ -58,8 +58,8 @@ impl Context {
 
 impl Outside {
     /// Connects to AWS.
-    pub async fn connect(settings: AdvisorSettings) -> Result<Self, NetworkError> {
-        let aws = Aws::connect(&settings.aws).await;
+    pub fn connect(settings: AdvisorSettings) -> Result<Self, NetworkError> {
+        let aws = Aws::of_function(&settings.aws);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bucket = Arc::new(Bucket::new(&aws, settings.bucket));
         let feed: Arc<dyn ReadFeed> = match settings.source {

@@ -9,7 +9,7 @@ use portwarden_aws::{Settings, telemetry};
 async fn main() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
-    let context = Context::new(Outside::connect(AdvisorSettings::read(settings)?).await?);
+    let context = Context::new(Outside::connect(AdvisorSettings::read(settings)?)?);
     // Whatever invokes it, there is one thing to do.
     let handle = service_fn(async |event: LambdaEvent<serde_json::Value>| {
         let ends = Timestamp::from_millisecond(i64::try_from(event.context.deadline)?)?;

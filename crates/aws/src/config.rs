@@ -4,8 +4,11 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{AppName, BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_sts::config::Credentials;
+use aws_config::{
+    AppName, BehaviorVersion, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
 use portwarden_core::{id::Region, receipt::CallCounter, session::Session};
 use secrecy::ExposeSecret as _;
 
@@ -66,34 +69,29 @@ impl AwsSettings {
 }
 
 impl Aws {
-    /// Takes the process's own credentials, in the order of the SDK's default chain.
-    pub async fn connect(settings: &AwsSettings) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+    /// Takes the credentials that Lambda gives a function, in its environment.
+    ///
+    /// The SDK's own way looks everywhere else, too, which a function pays for at each start, and reads settings of which the
+    /// template knows nothing.
+    pub fn of_function(settings: &AwsSettings) -> Self {
+        let retries = RetryConfig::standard()
+            .with_max_attempts(3)
+            .with_initial_backoff(FIRST_BACKOFF);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let credentials = EnvironmentVariableCredentialsProvider::new();
+        let mut sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
             .region(aws_config::Region::new(settings.region.as_str().to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(http::client())
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(3)
-                    .with_initial_backoff(FIRST_BACKOFF),
-            )
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .build(),
-            );
-        if let Ok(name) = AppName::new("portwarden") {
-            loader = loader.app_name(name);
-        }
-        if let Some(emulator) = &settings.emulator {
-            loader = loader.endpoint_url(emulator.url());
-        }
-        Self {
-            sdk: loader.load().await,
-            emulator: settings.emulator.clone(),
-            calls: Arc::default(),
-            sqs: Arc::default(),
-        }
+            .retry_config(retries)
+            .timeout_config(timeouts);
+        sdk.set_app_name(AppName::new("portwarden").ok());
+        sdk.set_endpoint_url(settings.emulator.as_ref().map(EmulatorEndpoint::url));
+        Self::over(sdk.build(), settings.emulator.clone())
     }
 
     /// Takes a configuration that is made elsewhere, with other credentials than the process's, say.

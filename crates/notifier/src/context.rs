@@ -94,8 +94,8 @@ impl NotifierSettings {
 
 impl Outside {
     /// Connects to AWS.
-    pub async fn connect(settings: NotifierSettings) -> Result<Self, NetworkError> {
-        let aws = Aws::connect(&settings.aws).await;
+    pub fn connect(settings: NotifierSettings) -> Result<Self, NetworkError> {
+        let aws = Aws::of_function(&settings.aws);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self {
             store: Arc::new(DynamoStore::new(&aws, settings.table)),

@@ -9,7 +9,7 @@ use portwarden_notifier::{Context, NotifierSettings, Outside, handle};
 async fn main() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
-    let context = Context::new(Outside::connect(NotifierSettings::read(settings)?).await?);
+    let context = Context::new(Outside::connect(NotifierSettings::read(settings)?)?);
     let handle = service_fn(async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(handle(&context, event.payload).await)
     });

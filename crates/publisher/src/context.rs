@@ -30,7 +30,7 @@ pub trait Respond: Send + Sync {
 
 impl Context {
     /// Connects to AWS.
-    pub async fn connect(settings: AwsSettings) -> Result<Self, reqwest::Error> {
+    pub fn connect(settings: &AwsSettings) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .timeout(ANSWER_TIMEOUT)
             .redirect(Policy::none())
@@ -38,7 +38,7 @@ impl Context {
             .build()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self {
-            buckets: Arc::new(PublicTemplates::new(Aws::connect(&settings).await)),
+            buckets: Arc::new(PublicTemplates::new(Aws::of_function(settings))),
             responder: Arc::new(Put {
                 client,
                 clock: clock.clone(),

@@ -9,7 +9,7 @@ async fn main() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
     let aws = AwsSettings::read(&mut settings);
-    let context = Context::connect(settings.finish(|| aws)?).await?;
+    let context = Context::connect(&settings.finish(|| aws)?)?;
     let answer = service_fn(async |event: LambdaEvent<serde_json::Value>| {
         handle(&context, &event.payload).await.map_err(Error::from)
     });

@@ -106,13 +106,11 @@ impl Config {
 
 impl Context {
     /// Starts logging, and makes the context of a function from its environment variables.
-    pub async fn from_environment(
-        vars: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, SettingsError> {
+    pub fn from_environment(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut settings = Settings::from_vars(vars);
         telemetry::start(&mut settings);
         let config = Config::read(settings)?;
-        let aws = Aws::connect(&config.aws).await;
+        let aws = Aws::of_function(&config.aws);
         let clock = Arc::new(SystemClock);
         let outside = Outside {
             store: Arc::new(DynamoStore::new(&aws, config.table)),

@@ -6,9 +6,7 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let context = Context::from_environment(std::env::vars())
-        .await
-        .map_err(|error| error.to_string())?;
+    let context = Context::from_environment(std::env::vars()).map_err(|error| error.to_string())?;
     let context = &context;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         // What lies behind a refusal is in the log already, and may quote a sender: Lambda is told the sentence only.

@@ -142,8 +142,8 @@ impl ReconcilerSettings {
 
 impl Outside {
     /// Connects to AWS.
-    pub async fn connect(settings: ReconcilerSettings) -> Self {
-        let aws = Aws::connect(&settings.aws).await;
+    pub fn connect(settings: ReconcilerSettings) -> Self {
+        let aws = Aws::of_function(&settings.aws);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connector = Connector::new(&aws, settings.connector, Arc::clone(&clock));
         Self {

@@ -9,7 +9,7 @@ use portwarden_reconciler::{Context, Invocation, Outside, ReconcilerSettings, ha
 async fn main() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
-    let context = Context::new(Outside::connect(ReconcilerSettings::read(settings)?).await);
+    let context = Context::new(Outside::connect(ReconcilerSettings::read(settings)?));
     let handle = service_fn(async |event: LambdaEvent<Invocation>| {
         let ends = Timestamp::from_millisecond(i64::try_from(event.context.deadline)?)?;
         Ok::<_, Error>(handle(&context, event.payload, ends).await?)

@@ -93,8 +93,8 @@ impl RematcherSettings {
 
 impl Outside {
     /// Connects to AWS.
-    pub async fn connect(settings: RematcherSettings) -> Self {
-        let aws = Aws::connect(&settings.aws).await;
+    pub fn connect(settings: RematcherSettings) -> Self {
+        let aws = Aws::of_function(&settings.aws);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bucket = Arc::new(Bucket::new(&aws, settings.bucket));
         Self {

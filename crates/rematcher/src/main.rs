@@ -10,7 +10,7 @@ use portwarden_rematcher::{Context, Outside, RematcherSettings, handle};
 async fn main() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
-    let context = Context::new(Outside::connect(RematcherSettings::read(settings)?).await);
+    let context = Context::new(Outside::connect(RematcherSettings::read(settings)?));
     let handle = service_fn(async |event: LambdaEvent<SqsEvent>| {
         let ends = Timestamp::from_millisecond(i64::try_from(event.context.deadline)?)?;
         Ok::<_, Error>(handle(&context, event.payload, ends).await)

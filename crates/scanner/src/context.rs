@@ -149,8 +149,8 @@ impl ScannerSettings {
 
 impl Outside {
     /// Connects to AWS.
-    pub async fn connect(settings: ScannerSettings) -> Result<Self, NetworkError> {
-        let aws = Aws::connect(&settings.aws).await;
+    pub fn connect(settings: ScannerSettings) -> Result<Self, NetworkError> {
+        let aws = Aws::of_function(&settings.aws);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connector = Connector::new(&aws, settings.connector, Arc::clone(&clock));
         let bucket = Arc::new(Bucket::new(&aws, settings.bucket));

@@ -15,7 +15,7 @@ fn main() -> Result<(), Error> {
 async fn serve() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
-    let context = Context::new(Outside::connect(ScannerSettings::read(settings)?).await?);
+    let context = Context::new(Outside::connect(ScannerSettings::read(settings)?)?);
     let handle = service_fn(async |event: LambdaEvent<SqsEvent>| {
         let ends = Timestamp::from_millisecond(i64::try_from(event.context.deadline)?)?;
         Ok::<_, Error>(handle(&context, event.payload, ends).await)

@@ -108,8 +108,8 @@ impl VerifierSettings {
 
 impl Context {
     /// Connects to AWS.
-    pub async fn connect(settings: VerifierSettings) -> Self {
-        let aws = Aws::connect(&settings.aws).await;
+    pub fn connect(settings: VerifierSettings) -> Self {
+        let aws = Aws::of_function(&settings.aws);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store: Arc<dyn Store> = Arc::new(DynamoStore::new(&aws, settings.table));
         let bucket = Arc::new(Bucket::new(&aws, settings.bucket));

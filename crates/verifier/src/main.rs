@@ -13,7 +13,7 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     let mut settings = Settings::from_vars(std::env::vars());
     telemetry::start(&mut settings);
-    let context = Context::connect(VerifierSettings::read(settings)?).await;
+    let context = Context::connect(VerifierSettings::read(settings)?);
     let metrics = Metrics::new(std::sync::Arc::new(SystemClock));
     let handle = service_fn(async |event: LambdaEvent<Value>| {
         let ends = Timestamp::from_millisecond(i64::try_from(event.context.deadline)?)?;

@@ -319,11 +319,11 @@ impl State {
 }
 
 /// Sorts things by the tenant whose name follows in what `rest_of` returns; what it returns nothing of is nobody's.
-fn by_tenant<'t, T>(
-    things: &'t [T],
+fn by_tenant<T>(
+    things: &[T],
     rest_of: impl Fn(&T) -> Option<&str>,
     separator: char,
-) -> BTreeMap<Option<&'t str>, Vec<&'t T>> {
+) -> BTreeMap<Option<&str>, Vec<&T>> {
     let mut sorted: BTreeMap<Option<&str>, Vec<&T>> = BTreeMap::new();
     for thing in things {
         let tenant = rest_of(thing).and_then(|rest| Some(rest.split_once(separator)?.0));
