@@ -176,16 +176,17 @@ async fn start(
 }
 
 fn request(tenant: &Tenant, region: &Region, reason: VerifyReason) -> VerifyRequest {
+    let now = SystemClock.now();
     VerifyRequest {
         tenant: tenant.id.clone(),
         integration: tenant.integration.clone(),
         region: region.clone(),
         role: Some(tenant.role.clone()),
         claim: None,
-        said_at: None,
+        said_at: Some(now),
         reason,
         request: RequestId::generate(&OsRandomness),
-        trace: TraceId::generate(SystemClock.now(), &OsRandomness),
+        trace: TraceId::generate(now, &OsRandomness),
         attempt: 0,
     }
 }

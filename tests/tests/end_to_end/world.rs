@@ -149,16 +149,17 @@ impl World {
         integration: &IntegrationId,
         role: &RoleArn,
     ) -> Verdict {
+        let now = SystemClock.now();
         let request = VerifyRequest {
             tenant: tenant.id.clone(),
             integration: integration.clone(),
             region: tenant.account.region().clone(),
             role: Some(role.clone()),
             claim: None,
-            said_at: None,
+            said_at: Some(now),
             reason: VerifyReason::Asked,
             request: RequestId::generate(&OsRandomness),
-            trace: TraceId::generate(SystemClock.now(), &OsRandomness),
+            trace: TraceId::generate(now, &OsRandomness),
             attempt: 0,
         };
         let operator = self.cloud.operator();
