@@ -191,6 +191,26 @@ async fn only_a_proven_role_of_this_integration_can_be_assumed() {
 }
 
 #[tokio::test]
+async fn a_role_in_another_account_than_the_integration_opens_nothing() {
+    let world = World::new();
+    let party = world.party().await;
+    let mut integration = world.connection(&party).await.integration;
+    let proven = Trust::Proven {
+        role: role(ROLE),
+        at: Timestamp::UNIX_EPOCH,
+    };
+    for (account, opens) in [
+        (Some("111122223333"), true),
+        (Some("444455556666"), false),
+        (None, false),
+    ] {
+        integration.account = account.map(|account| account.parse().unwrap());
+        let trusted = roles::trusted(&integration, &region(), &proven);
+        assert_eq!(trusted.is_some(), opens, "{account:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_integration_is_written_when_a_role_becomes_proven_and_not_when_it_stays_so() {
     let world = World::new();
     let party = world.party().await;

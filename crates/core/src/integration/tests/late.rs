@@ -264,3 +264,28 @@ async fn a_role_is_named_in_the_order_of_the_wishes() {
     assert_eq!(name(ROLE, Some(5)).await, (true, Some(role(OTHER))));
     assert_eq!(name(ROLE, Some(4)).await, (false, Some(role(OTHER))));
 }
+
+#[tokio::test]
+async fn a_test_of_the_role_that_is_stored_counts_and_binds_what_its_namer_could() {
+    for (is_tenants, account) in [(true, Some("111122223333")), (false, None)] {
+        let world = World::new();
+        let party = world.party().await;
+        let claim = said(&world.connection(&party).await, 1);
+        let namer = if is_tenants {
+            NamedBy::Tenant(None)
+        } else {
+            NamedBy::Message(&claim, None)
+        };
+        let unclear = found(began(1), &unknown(), &unknown());
+        world.record_named(&party, ROLE, namer, &unclear).await;
+        let passed = found(began(2), &Outcome::Passed, &Outcome::Passed);
+        let now = world
+            .record_named(&party, ROLE, NamedBy::Nobody(None), &passed)
+            .await;
+        assert_eq!(now.is_proven(), is_tenants);
+        assert_eq!(now.role(), Some(&role(ROLE)));
+        assert_eq!(world.region(&party).await.verdict, Some(passed));
+        let bound = world.connection(&party).await.integration.account;
+        assert_eq!(bound, account.map(|account| account.parse().unwrap()));
+    }
+}
